@@ -1,0 +1,124 @@
+"""Strict JSON: a value passes unchanged, or is refused with the place and the reason."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from .errors import InvalidPayload
+
+MAX_DEPTH = 64
+MAX_BYTES = 1_048_576
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
+    """The JSON text of ``value``; tuples become lists.
+
+    Raises ``InvalidPayload`` for all that JSON, Redis or PostgreSQL would change or refuse: NaN and
+    infinities, keys that are not strings, lone surrogates, NUL characters, nesting deeper than
+    ``MAX_DEPTH``, other types, and texts above ``max_bytes`` of UTF-8.
+    """
+    try:
+        text = _encoder.encode(value)
+        size_bytes = len(text) if text.isascii() else len(text.encode())
+    except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
+        _find_fault(value, pointer)
+        raise InvalidPayload(f"can't be written as JSON: {error}", pointer) from error
+    if size_bytes > max_bytes:
+        raise InvalidPayload(
+            f"{size_bytes:,} bytes of JSON, above the limit of {max_bytes:,}; store it elsewhere and pass a reference",
+            pointer,
+        )
+    if "{" in text or "\\u0000" in text or text.count("[") > MAX_DEPTH:
+        _find_fault(value, pointer)
+    return text
+
+
+def write(value: Any) -> str:
+    """The JSON text of what is made of values that ``encode`` has let through before. Checks nothing again."""
+    return _encoder.encode(value)
+
+
+def decode(text: str | bytes) -> Any:
+    """The value of a JSON text that ``encode`` has written."""
+    return json.loads(text)
+
+
+def decode_foreign(body: bytes) -> Any:
+    """The value of a JSON text from outside: strict UTF-8, no NaN, no key twice in one object."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise InvalidPayload(f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from error
+    except RecursionError as error:
+        raise InvalidPayload(f"the JSON is nested too deeply; at most {MAX_DEPTH} levels") from error
+    except json.JSONDecodeError as error:
+        raise InvalidPayload(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:  # an integer beyond Python's limit of digits
+        raise InvalidPayload(f"not usable JSON: {error}") from error
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise InvalidPayload(f"{word} is not JSON; use null or a string")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidPayload(f"the key {twice!r} stands twice in one object; keep one")
+    return found
+
+
+def _find_fault(value: Any, pointer: str) -> None:
+    """Raise ``InvalidPayload`` for the first place in ``value`` that JSON can't carry unchanged."""
+    for node, where, depth in _walk(value, pointer):
+        fault = f"nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH else _fault_of(node)
+        if fault:
+            raise InvalidPayload(fault, where)
+
+
+def _walk(value: Any, pointer: str) -> Iterator[tuple[Any, str, int]]:
+    """Every node with its pointer and depth. Not recursive, and bounded: what is too deep is not entered."""
+    todo = [(value, pointer, 0)]
+    while todo:
+        node, where, depth = todo.pop()
+        yield node, where, depth
+        if isinstance(node, dict):
+            todo += [(item, f"{where}/{_escape(name)}", depth + 1) for name, item in node.items()]
+        elif isinstance(node, (list, tuple)):
+            todo += [(item, f"{where}/{index}", depth + 1) for index, item in enumerate(node)]
+
+
+def _fault_of(node: Any) -> str | None:
+    if node is None or isinstance(node, (bool, list, tuple)):
+        return None
+    if isinstance(node, str):
+        return _fault_of_text(node)
+    if isinstance(node, dict):
+        odd = next((name for name in node if not isinstance(name, str)), None)
+        if odd is not None:
+            return f"the key {odd!r:.80} is not a string; JSON has string keys only"
+        return next((fault for fault in map(_fault_of_text, node) if fault), None)
+    if isinstance(node, float):
+        return None if math.isfinite(node) else f"{node} is not JSON; use None or a string"
+    if isinstance(node, int):
+        return None if node.bit_length() < 14_000 else "an integer of more than 4,000 digits; pass it as a string"
+    return f"a {type(node).__name__} is not JSON; pass a string, number, list or dict"
+
+
+def _fault_of_text(text: str) -> str | None:
+    if "\x00" in text:
+        return "a NUL character can't be stored everywhere; leave it out"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a lone surrogate is not valid Unicode; leave it out"
+    return None
+
+
+def _escape(name: object) -> str:
+    return str(name).replace("~", "~0").replace("/", "~1")

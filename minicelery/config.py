@@ -1,0 +1,169 @@
+"""The settings: where each comes from, what it may be, and all faults at once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import marshmallow as ma
+from dotenv import dotenv_values
+from marshmallow import validate
+
+from .errors import ConfigError, nearest
+
+PREFIX = "MINICELERY_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting, checked. Times are seconds, sizes bytes. ``from_env`` reads them from the environment."""
+
+    redis_url: str = "redis://localhost:6379/0"
+    namespace: str = ""
+    app: str = ""
+    worker_concurrency: int = 5
+    queues: tuple[str, ...] = ("default",)
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    pool_size: int = 50
+    redis_timeout: float = 5.0
+    patience: float = 5.0
+    lease: float = 15.0
+    grace: float = 25.0
+    result_ttl: float = 86_400.0
+    max_body_bytes: int = 1_048_576
+    allowed_origins: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    log_format: str = "auto"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], dotenv: Path | None = None, **overrides: Any) -> Self:
+        """The settings of ``environ``, over those of a ``.env`` file, with ``overrides`` by field name over both.
+
+        Raises ``ConfigError``, which lists every fault, and for a name nobody reads the nearest that is read.
+        """
+        from_file = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv else {}
+        merged = {**from_file, **environ}
+        faults = [*_unknown_variables(merged), *_unknown_overrides(overrides)]
+        given: dict[str, tuple[str, Any]] = {}
+        for name, source in _SOURCES.items():
+            if merged.get(source, "") != "":
+                given[name] = (source, merged[source])
+        given |= {name: (name, value) for name, value in overrides.items() if name in _FIELDS}
+        checked = {}
+        for name, (source, value) in given.items():
+            try:
+                checked[name] = _FIELDS[name].deserialize(value)
+            except ma.ValidationError as error:
+                shown = "***" if name == "redis_url" and "@" in str(value) else f"{value!r:.100}"
+                faults += [f"{source}={shown}: {reason}" for reason in _flat(error.messages)]
+        checked |= _redis_url(merged, checked, faults)
+        if faults:
+            raise ConfigError(faults)
+        return cls(**checked)
+
+
+class _Words(ma.fields.Field[tuple[str, ...]]):
+    """A list of words, separated by commas where it comes as text."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        words = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(word.strip() for word in words if word.strip())
+
+
+def _number(low: float, high: float) -> ma.fields.Float:
+    return ma.fields.Float(validate=validate.Range(low, high))
+
+
+def _whole(low: int, high: int) -> ma.fields.Integer:
+    return ma.fields.Integer(validate=validate.Range(low, high))
+
+
+_REDIS_URL = validate.Regexp(r"(rediss?|unix)://\S+", error="use redis://host:port/db, rediss:// or unix://path")
+_NAMESPACE = validate.Regexp(r"[A-Za-z0-9_.{}-]{0,64}\Z", error="use at most 64 of A-Z a-z 0-9 _ . - { }")
+
+_FIELDS: dict[str, ma.fields.Field[Any]] = {
+    "redis_url": ma.fields.String(validate=_REDIS_URL),
+    "namespace": ma.fields.String(validate=_NAMESPACE),
+    "app": ma.fields.String(),
+    "worker_concurrency": _whole(1, 1000),  # as many as a worker's board has slots
+    "queues": _Words(validate=validate.Length(min=1, error="name at least one queue")),
+    "api_host": ma.fields.String(),
+    "api_port": _whole(1, 65_535),
+    "pool_size": _whole(1, 10_000),
+    "redis_timeout": _number(0.05, 60),
+    "patience": _number(0, 600),
+    "lease": _number(0.5, 3600),
+    "grace": _number(0, 86_400),
+    "result_ttl": _number(1, 366 * 86_400),
+    "max_body_bytes": _whole(1_000, 1_000_000_000),
+    "allowed_origins": _Words(),
+    "log_level": ma.fields.String(validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
+    "log_format": ma.fields.String(validate=validate.OneOf(["auto", "console", "json"])),
+}
+_PLAIN = {"worker_concurrency", "api_host", "api_port"}
+_SOURCES = {name: name.upper() if name in _PLAIN else PREFIX + name.upper() for name in _FIELDS}
+_REDIS_PARTS: dict[str, ma.fields.Field[Any]] = {
+    "REDIS_HOST": ma.fields.String(validate=validate.Regexp(r"[^\s/@]+\Z", error="give a host name or address")),
+    "REDIS_PORT": _whole(1, 65_535),
+    "REDIS_DB": _whole(0, 1_000_000),
+    "REDIS_PASSWORD": ma.fields.String(),
+}
+
+# Kubernetes sets such variables for a service that is called "minicelery".
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP)\w*)?=(tcp|udp)://|_PORT_\d+_(TCP|UDP)_")
+
+assert set(_FIELDS) == {field.name for field in fields(Config)}
+
+
+def variables() -> dict[str, str]:
+    """Every variable that is read → the setting it feeds."""
+    return {source: name for name, source in _SOURCES.items()} | dict.fromkeys(_REDIS_PARTS, "redis_url")
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    ours = variables()
+    return [
+        f"{name}: nothing reads this variable{_hint(name, list(ours))}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in ours and not _SERVICE_LINK.search(f"{name}={environ[name]}")
+    ]
+
+
+def _unknown_overrides(overrides: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: there is no setting of this name{_hint(name, list(_FIELDS))}"
+        for name in sorted(overrides)
+        if name not in _FIELDS
+    ]
+
+
+def _hint(name: str, names: list[str]) -> str:
+    near = nearest(name, names)
+    return f"; did you mean {near}?" if near else ""
+
+
+def _redis_url(environ: Mapping[str, str], checked: Mapping[str, Any], faults: list[str]) -> dict[str, str]:
+    """The address from ``REDIS_HOST`` and its companions, unless a whole URL is given."""
+    parts = {}
+    for name, field in _REDIS_PARTS.items():
+        if environ.get(name, "") != "":
+            try:
+                parts[name] = field.deserialize(environ[name])
+            except ma.ValidationError as error:
+                shown = "***" if name == "REDIS_PASSWORD" else repr(environ[name])
+                faults += [f"{name}={shown}: {reason}" for reason in _flat(error.messages)]
+    if not parts or "redis_url" in checked:
+        return {}
+    secret = f":{quote(parts['REDIS_PASSWORD'], safe='')}@" if "REDIS_PASSWORD" in parts else ""
+    host, port = parts.get("REDIS_HOST", "localhost"), parts.get("REDIS_PORT", 6379)
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return {"redis_url": f"redis://{secret}{host}:{port}/{parts.get('REDIS_DB', 0)}"}
+
+
+def _flat(messages: Any) -> list[str]:
+    if isinstance(messages, dict):
+        return [reason for part in messages.values() for reason in _flat(part)]
+    return [messages] if isinstance(messages, str) else list(map(str, messages))

@@ -1,0 +1,124 @@
+"""Every error that Mini-Celery raises, in one tree, each with a sentence that tells what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MiniCeleryError(Exception):
+    """The root: catch this to catch everything that Mini-Celery raises on purpose."""
+
+
+# ---- what the caller can mend -------------------------------------------------------------------
+
+
+class InvalidInput(MiniCeleryError):
+    """Something handed in is wrong; ``pointer`` is the JSON pointer of the field, such as ``/args/0``."""
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(f"{pointer}: {detail}" if pointer else detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class InvalidPayload(InvalidInput):
+    """A value is not plain JSON within the limits, so it could not come back unchanged."""
+
+
+class InvalidArguments(InvalidInput):
+    """The task's function can't be called with these arguments."""
+
+
+class InvalidName(InvalidInput):
+    """A task, queue or id has a name that can't be part of a Redis key."""
+
+
+class UnknownTask(InvalidInput):
+    """No task of this name is registered."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = nearest(name, known)
+        hint = f"; did you mean '{near}'?" if near else "."
+        listed = ", ".join(known[:20]) or "none"
+        super().__init__(f"no task '{name}'{hint} Registered: {listed}.", "/name")
+        self.name = name
+        self.did_you_mean = near
+
+
+class DuplicateTaskName(MiniCeleryError):
+    """Two functions want the same task name; give one of them ``name=...``."""
+
+
+class ConfigError(MiniCeleryError):
+    """The configuration has faults; all of them are listed at once."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("The configuration can't be used:\n" + "\n".join(f"  - {fault}" for fault in self.faults))
+
+
+class AppNotFound(MiniCeleryError):
+    """``--app`` or ``MINICELERY_APP`` does not lead to a MiniCelery object."""
+
+
+# ---- the state of a task ------------------------------------------------------------------------
+
+
+class TaskNotFound(MiniCeleryError):
+    """No task has this id; it was never submitted, was deleted, or its result has expired."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"No task '{task_id}': it was never submitted, was deleted, or its result has expired.")
+        self.task_id = task_id
+
+
+class TaskIdTaken(InvalidInput):
+    """Another task already has this id; use a fresh id, or the same name, arguments and queue."""
+
+
+class NotADeadLetter(MiniCeleryError):
+    """Only a task that failed for good can be retried or deleted as a dead letter."""
+
+
+class TaskFailed(MiniCeleryError):
+    """``result.get()`` of a task that failed for good; the worker's traceback is in ``traceback``."""
+
+    def __init__(self, task_id: str, error: dict[str, str]) -> None:
+        super().__init__(f"task {task_id} failed: {error.get('type', 'Error')}: {error.get('message', '')}")
+        self.task_id = task_id
+        self.error_type = error.get("type", "Error")
+        self.error_message = error.get("message", "")
+        self.traceback = error.get("traceback", "")
+
+
+class ResultTimeout(MiniCeleryError, TimeoutError):
+    """The task had not finished in the time given to ``result.get()``; it goes on running."""
+
+
+class LeaseLost(MiniCeleryError):
+    """This delivery of the task is no longer the current one: stop, another worker has it."""
+
+
+# ---- Redis and servers --------------------------------------------------------------------------
+
+
+class RedisUnavailable(MiniCeleryError):
+    """Redis can't be reached or refuses to work; nothing is half-written, so try again later."""
+
+
+class RedisFull(RedisUnavailable):
+    """Redis has reached its memory limit and takes no new tasks until some are finished."""
+
+
+class ServerNotFound(MiniCeleryError):
+    """No Redis or Valkey server program is installed."""
+
+
+class ServerFailed(MiniCeleryError):
+    """A server program did not start, or ended too early."""
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The one of ``words`` most like ``word``, if one is like it at all."""
+    found = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,90 @@
+"""The events of a task: their names, and their form on the wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from . import codec
+from .record import TaskRecord
+from .states import Status
+
+
+class EventName(StrEnum):
+    """What can happen to a task. ``CONNECTED`` is made for a watcher; all others are written by the scripts."""
+
+    CONNECTED = "connected"
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    STARTED = "started"
+    PROGRESS = "progress"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+FINAL = frozenset({EventName.COMPLETED, EventName.FAILED, EventName.DELETED})
+#: What a watcher is sent unless it asks for all.
+USUAL = frozenset(EventName) - {EventName.QUEUED, EventName.SCHEDULED}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; ``text`` is its JSON as published, ``{"event": name, "data": {...}}``."""
+
+    name: EventName
+    text: str
+
+
+def parse(text: str) -> Event | None:
+    """The event of a published text, or ``None`` for anything that no script of ours has written."""
+    head, _, _ = text.removeprefix('{"event":"').partition('"')
+    try:
+        return Event(EventName(head), text)
+    except ValueError:
+        return None
+
+
+def describe(record: TaskRecord) -> dict[str, Any]:
+    """A task as every interface shows it: JSON-ready, times in RFC 3339, UTC."""
+    return {
+        "task_id": record.id,
+        "status": record.status.value,
+        "result": record.result,
+        "error": record.error,
+        "retry_count": record.retry_count,
+        "max_retries": record.max_retries,
+        "created_at": _rfc3339(record.created_at),
+        "updated_at": _rfc3339(record.updated_at),
+        "name": record.name,
+        "args": record.args,
+        "kwargs": record.kwargs,
+        "queue": record.queue,
+        "progress": record.progress,
+        "due": None if record.due is None else _rfc3339(record.due),
+        "worker": record.worker,
+        "deliveries": record.deliveries,
+        "crashes": record.crashes,
+        "released": record.released,
+    }
+
+
+def connected(record: TaskRecord, described: Mapping[str, Any]) -> list[Event]:
+    """What a new watcher is sent first: the present state, and the final event if the task has finished."""
+    found = [_event(EventName.CONNECTED, described)]
+    basis = {"task_id": record.id, "status": record.status.value, "retry_count": record.retry_count}
+    if record.status is Status.SUCCESS:
+        found.append(_event(EventName.COMPLETED, {**basis, "result": record.result, "at": record.updated_at}))
+    elif record.status is Status.FAILED:
+        found.append(_event(EventName.FAILED, {**basis, "error": record.error, "at": record.updated_at}))
+    return found
+
+
+def _event(name: EventName, data: Mapping[str, Any]) -> Event:
+    return Event(name, codec.write({"event": name.value, "data": dict(data)}))
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,83 @@
+"""The Redis schema: every key and channel, spelled in this module only, for Python and for Lua."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One row of the schema. ``{}`` in the template stands for the name or id that the key belongs to."""
+
+    name: str
+    template: str
+    type: str
+    purpose: str
+
+
+# The first four rows are public: other programs rely on them, so they never change.
+SCHEMA = (
+    Pattern("queue", "queue:{}", "list", "ready task ids of a queue; LPUSH in, taken from the right"),
+    Pattern("task", "task:{}", "hash", "one task: what to do, its state, its result or error"),
+    Pattern("events", "task:{}:events", "channel", 'JSON events {"event", "data"} of one task'),
+    Pattern("dead_letter", "queue:dead_letter", "list", "ids of tasks that failed for good, newest first"),
+    Pattern("bell", "bell:{}", "list", "doorbell of a queue, capped: idle threads BRPOP here, never on ids"),
+    Pattern("delayed", "delayed", "zset", "ids of SCHEDULED and RETRYING tasks; score: due, epoch seconds"),
+    Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
+    Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
+    Pattern("worker", "worker:{}", "string", "JSON: host, pid, queues, threads of a live worker"),
+    Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
+    Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
+    Pattern("claims", "worker:{}:claims", "hash", "the number of each thread's last claim: thread → number"),
+)
+
+RESERVED_QUEUES = frozenset({"dead_letter"})
+
+
+class Keys:
+    """Spells the keys of one namespace. An empty namespace gives exactly the templates of ``SCHEMA``."""
+
+    def __init__(self, namespace: str = "") -> None:
+        self.prefix = f"{namespace}:" if namespace else ""
+        self.dead_letter = self._spell("dead_letter")
+        self.delayed = self._spell("delayed")
+        self.alarm = self._spell("alarm")
+        self.workers = self._spell("workers")
+
+    def queue(self, name: str) -> str:
+        return self._spell("queue", name)
+
+    def task(self, task_id: str) -> str:
+        return self._spell("task", task_id)
+
+    def events(self, task_id: str) -> str:
+        return self._spell("events", task_id)
+
+    def bell(self, queue: str) -> str:
+        return self._spell("bell", queue)
+
+    def worker(self, worker_id: str) -> str:
+        return self._spell("worker", worker_id)
+
+    def wake(self, worker_id: str) -> str:
+        return self._spell("wake", worker_id)
+
+    def claimed(self, worker_id: str) -> str:
+        return self._spell("claimed", worker_id)
+
+    def claims(self, worker_id: str) -> str:
+        return self._spell("claims", worker_id)
+
+    def _spell(self, name: str, part: str = "") -> str:
+        return self.prefix + _TEMPLATES[name].replace("{}", part)
+
+
+_TEMPLATES = {pattern.name: pattern.template for pattern in SCHEMA}
+
+
+def lua_names() -> str:
+    """Lua source that spells the same keys: ``key.task(id)``, given a local ``prefix``."""
+    lines = ["local key = {}"]
+    for pattern in SCHEMA:
+        before, _, after = pattern.template.partition("{}")
+        body = f"prefix .. '{before}' .. part .. '{after}'" if "{}" in pattern.template else f"prefix .. '{before}'"
+        lines.append(f"function key.{pattern.name}(part) return {body} end")
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""How the processes of Mini-Celery log: sentences on a terminal, JSON lines elsewhere."""
+
+import logging
+import sys
+
+import structlog
+
+from .config import Config
+
+
+def configure(config: Config) -> None:
+    """Send the log of this process to standard error. Called by our own processes, never by an import."""
+    to_terminal = sys.stderr.isatty() if config.log_format == "auto" else config.log_format == "console"
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if to_terminal else "iso", utc=not to_terminal),
+    ]
+    final: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if to_terminal:
+        final += [structlog.dev.ConsoleRenderer(pad_event_to=0, pad_level=False, exception_formatter=_plain)]
+    else:
+        final += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=True)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.log_level)
+
+
+_plain = structlog.dev.plain_traceback

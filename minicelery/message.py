@@ -1,0 +1,36 @@
+"""A task on its way to Redis, and a task on its way to a worker thread."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is to be done. ``args`` and ``kwargs`` are JSON texts; Redis never looks inside.
+
+    ``delay`` counts in seconds from the moment Redis takes the message; ``due`` is a point in epoch seconds.
+    """
+
+    id: str
+    name: str
+    args: str
+    kwargs: str
+    queue: str
+    max_retries: int
+    delay: float | None = None
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One claim of a task by one thread. Only the holder of ``token`` may record how it ended."""
+
+    id: str
+    token: str
+    deliveries: int
+    name: str
+    args: str
+    kwargs: str
+    queue: str
+    retry_count: int
+    max_retries: int
+    waited: float

@@ -1,0 +1,75 @@
+"""The stored state of one task, as read at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import codec
+from .states import FINISHED, Status
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """One task as Redis has it. Times are epoch seconds by Redis's clock; ``due`` only while delayed.
+
+    Of the counters only ``retry_count`` (failures that the task reported, and that were retried) counts
+    against ``max_retries``. ``deliveries``: times claimed. ``crashes``: times its process died after it had
+    begun. ``released``: times a stopping worker gave it back.
+    """
+
+    id: str
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    queue: str
+    status: Status
+    result: Any
+    error: dict[str, str] | None
+    progress: dict[str, Any] | None
+    retry_count: int
+    max_retries: int
+    deliveries: int
+    crashes: int
+    released: int
+    worker: str | None
+    created_at: float
+    updated_at: float
+    started_at: float | None
+    due: float | None
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINISHED
+
+
+def parse(fields: Mapping[str, str]) -> TaskRecord:
+    """The record of a task hash's fields. Raises ``ValueError`` or ``KeyError`` for a hash that no script wrote."""
+    return TaskRecord(
+        id=fields["id"],
+        name=fields["name"],
+        args=codec.decode(fields["args"]),
+        kwargs=codec.decode(fields["kwargs"]),
+        queue=fields["queue"],
+        status=Status(fields["status"]),
+        result=_json(fields, "result"),
+        error=_json(fields, "error"),
+        progress=_json(fields, "progress"),
+        retry_count=int(fields["retry_count"]),
+        max_retries=int(fields["max_retries"]),
+        deliveries=int(fields.get("deliveries", 0)),
+        crashes=int(fields.get("crashes", 0)),
+        released=int(fields.get("released", 0)),
+        worker=fields.get("worker"),
+        created_at=float(fields["created_at"]),
+        updated_at=float(fields["updated_at"]),
+        started_at=_seconds(fields, "started_at"),
+        due=_seconds(fields, "due"),
+    )
+
+
+def _json(fields: Mapping[str, str], name: str) -> Any:
+    return codec.decode(fields[name]) if name in fields else None
+
+
+def _seconds(fields: Mapping[str, str], name: str) -> float | None:
+    return float(fields[name]) if name in fields else None
