@@ -1,0 +1,44 @@
+-- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
+-- KEYS  the task hashes
+-- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due ('' = none)
+-- =>    for each task its state now; 'TAKEN' where another task has the id. Repeating it changes nothing.
+-- event queued | scheduled
+local at = now()
+local WIDTH = 8
+local answers, fresh, rung, seen = {}, {}, {}, {}
+
+for i = 1, #KEYS do
+  local base = 2 + (i - 1) * WIDTH
+  local id, name, args, kwargs, queue = unpack(ARGV, base, base + 4)
+  local there = seen[id] or fields(id, 'status', 'name', 'args', 'kwargs', 'queue')
+  if not there then
+    local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
+    if wait then due = at + wait end
+    if due and due <= at then due = nil end
+    local status = due and 'SCHEDULED' or 'PENDING'
+    seen[id] = {status, name, args, kwargs, queue}
+    fresh[#fresh + 1] = {base, due}
+    answers[i] = status
+  elseif there[2] == name and there[3] == args and there[4] == kwargs and there[5] == queue then
+    answers[i] = there[1]
+  else
+    answers[i] = 'TAKEN'
+  end
+end
+
+for _, task in ipairs(fresh) do
+  local base, due = task[1], task[2]
+  local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
+  redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
+    'retry_count', 0, 'max_retries', max_retries, 'status', 'SCHEDULED', 'created_at', stamp(at), 'updated_at', stamp(at))
+  if due then
+    redis.call('HSET', key.task(id), 'due', stamp(due))
+    delay(id, due)
+    emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. stamp(due) .. ',"at":' .. stamp(at) .. '}')
+  else
+    make_ready(id, queue, 'LPUSH', at)
+    rung[queue] = (rung[queue] or 0) + 1
+  end
+end
+for queue, times in pairs(rung) do ring(queue, times) end
+return answers

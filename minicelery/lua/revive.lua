@@ -1,0 +1,29 @@
+-- revive: FAILED → PENDING, as a new task with all its retries. A batch.
+-- KEYS  dead letters
+-- ARGV  prefix, nonce of this request, ids
+-- =>    for each id 1, also when this very request has revived it before; 0 when it is not a dead letter
+-- event queued
+local dead_letter, nonce = KEYS[1], ARGV[2]
+local at = now()
+local answers, current, rung, seen = {}, {}, {}, {}
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local task = fields(id, 'status', 'queue', 'revived')
+  local fresh = task and task[1] == 'FAILED' and task[3] ~= nonce and not seen[id]
+  if fresh then
+    seen[id] = true
+    current[#current + 1] = {id, task[2]}
+  end
+  answers[#answers + 1] = (fresh or (task and task[3] == nonce)) and 1 or 0
+end
+
+for _, one in ipairs(current) do
+  local id, queue = one[1], one[2]
+  redis.call('LREM', dead_letter, -1, id)
+  redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce)
+  redis.call('HDEL', key.task(id), 'error', 'progress')
+  make_ready(id, queue, 'LPUSH', at)
+  rung[queue] = (rung[queue] or 0) + 1
+end
+for queue, times in pairs(rung) do ring(queue, times) end
+return answers

@@ -1,0 +1,51 @@
+-- settle: RUNNING → SUCCESS | FAILED | RETRYING, with the token of the delivery. A batch.
+-- KEYS  delayed, dead letters, claimed of the worker
+-- ARGV  prefix, seconds that a result is kept, then for each task: id, token, state, result or error (JSON),
+--       delay in seconds (RETRYING only)
+-- =>    for each task 'ok', also when this very token has settled it before; 'lost' for any other token
+-- event completed | failed | retrying
+local delayed, dead_letter, claimed = KEYS[1], KEYS[2], KEYS[3]
+local keep = tonumber(ARGV[2])
+local WIDTH = 5
+local at = now()
+local answers, current, seen = {}, {}, {}
+
+for base = 3, #ARGV, WIDTH do
+  local id, token = ARGV[base], ARGV[base + 1]
+  local task = fields(id, 'status', 'token', 'settled', 'retry_count')
+  local answer = 'lost'
+  if task and (task[3] == token or seen[id] == token) then
+    answer = 'ok'
+  elseif task and task[1] == 'RUNNING' and task[2] == token then
+    answer = 'ok'
+    seen[id] = token
+    current[#current + 1] = {base, tonumber(task[4] or 0)}
+  end
+  answers[#answers + 1] = answer
+end
+
+if #current > 0 then pass_full_memory(delayed) end
+for _, one in ipairs(current) do
+  local base, retry_count = one[1], one[2]
+  local id, token, state, body, wait = unpack(ARGV, base, base + 4)
+  local task, head = key.task(id), '{"task_id":"' .. id .. '","status":"' .. state .. '","retry_count":'
+  local tail = ',"at":' .. stamp(at) .. '}'
+  redis.call('HDEL', claimed, id)
+  redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at))
+  if state == 'SUCCESS' then
+    redis.call('HSET', task, 'result', body)
+    redis.call('HDEL', task, 'error')
+    redis.call('PEXPIRE', task, string.format('%.0f', keep * 1000))
+    emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
+  elseif state == 'FAILED' then
+    redis.call('HSET', task, 'error', body)
+    redis.call('LPUSH', dead_letter, id)
+    emit(id, 'failed', head .. retry_count .. ',"error":' .. body .. tail)
+  else
+    local due = at + tonumber(wait)
+    redis.call('HSET', task, 'error', body, 'retry_count', retry_count + 1, 'due', stamp(due))
+    delay(id, due)
+    emit(id, 'retrying', head .. (retry_count + 1) .. ',"error":' .. body .. ',"due":' .. stamp(due) .. tail)
+  end
+end
+return answers
