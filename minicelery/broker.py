@@ -1,0 +1,148 @@
+"""The write side: one method for each script, and a script for each change of state."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .keys import Keys
+from .message import Delivery, Message
+from .scripts import Scripts
+from .states import Status
+
+RECOVER_BATCH = 100
+PROMOTE_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thread's claim. The same ``number`` again is answered with the same tasks."""
+
+    worker: str
+    thread: int
+    number: int
+    nonce: str
+    queues: tuple[str, ...]
+    count: int = 1
+    woken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to a claim. ``dropped`` are ids in the list that no PENDING task has; ``leased`` is false when the
+    worker has no live lease, and so may claim nothing until its parent has renewed it."""
+
+    deliveries: tuple[Delivery, ...] = ()
+    dropped: tuple[str, ...] = ()
+    leased: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one delivery ended. ``body`` is the JSON of the result, or of the error."""
+
+    id: str
+    token: str
+    status: Status
+    body: str
+    delay: float = 0.0
+
+
+class Broker:
+    """Every change of a task's state. Each method is one atomic script that may safely be repeated.
+
+    All raise ``RedisUnavailable`` (``RedisFull`` when memory is at its limit) if Redis does not answer in time.
+    """
+
+    def __init__(self, scripts: Scripts, keys: Keys, result_ttl: float) -> None:
+        self._scripts = scripts
+        self._keys = keys
+        self._result_ttl = result_ttl
+
+    def enqueue(self, messages: Sequence[Message]) -> list[Status | None]:
+        """Submit messages, some hundred at most. For each its state now, or None where another task has the id."""
+        args: list[object] = []
+        for message in messages:
+            args += (message.id, message.name, message.args, message.kwargs, message.queue, message.max_retries)
+            args += ("" if message.delay is None else message.delay, "" if message.due is None else message.due)
+        answers = self._scripts.run("enqueue", [self._keys.task(message.id) for message in messages], args)
+        return [None if answer == "TAKEN" else Status(answer) for answer in answers]
+
+    def promote(self, *, early: bool = False) -> tuple[int, float | None]:
+        """Make ready what is due, or all that is delayed if ``early``: how many, and the seconds until the next is due
+        (None: nothing is delayed)."""
+        moved, wait = self._scripts.run("promote", [self._keys.delayed], [PROMOTE_BATCH, int(early)])
+        return moved, float(wait) if wait else None
+
+    def claim(self, claim: Claim) -> Claimed:
+        """Take up to ``count`` tasks, from the first queue that has any, for a worker with a live lease."""
+        keys = [self._keys.workers, self._keys.claims(claim.worker), self._keys.claimed(claim.worker)]
+        for queue in claim.queues:
+            keys += (self._keys.queue(queue), self._keys.bell(queue))
+        args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
+        answer = self._scripts.run("claim", keys, args)
+        if answer[0] != "ok":
+            return Claimed(leased=answer[0] != "unregistered")
+        return Claimed(tuple(map(_delivery, answer[2:])), tuple(answer[1]))
+
+    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """Record how deliveries ended. False where the lease was lost: then nothing was written."""
+        args: list[object] = [self._result_ttl]
+        for one in settlements:
+            args += (one.id, one.token, one.status.value, one.body, one.delay)
+        keys = [self._keys.delayed, self._keys.dead_letter, self._keys.claimed(worker)]
+        return [answer == "ok" for answer in self._scripts.run("settle", keys, args)]
+
+    def progress(self, task_id: str, token: str, members: str) -> bool:
+        """Store and publish progress, a JSON object without its braces. False where the lease was lost."""
+        return bool(self._scripts.run("progress", [self._keys.task(task_id)], [task_id, token, members]))
+
+    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+        """Give (id, token) pairs back to the head of their queues. False where it was lost or settled before."""
+        args = [part for pair in held for part in pair]
+        keys = [self._keys.workers, self._keys.claimed(worker)]
+        return [answer == "ok" for answer in self._scripts.run("release", keys, args)]
+
+    def recover(self, worker: str, begun: Iterable[str] = (), *, expired: bool = False) -> int:
+        """Make ready again all that a worker held which is gone, and forget the worker. How many that were.
+
+        ``begun`` are the ids whose run had begun, for which a crash is counted; ``expired`` recovers only if
+        the worker's lease is over, and counts a crash for all.
+        """
+        parts = (self._keys.worker, self._keys.claimed, self._keys.claims, self._keys.wake)
+        keys = [part(worker) for part in parts]
+        why, crashed = ("expired", ["*"]) if expired else ("ended", list(begun))
+        total, left = 0, 1
+        while left:
+            args = [worker, why, RECOVER_BATCH, *crashed]
+            moved, left = self._scripts.run("recover", [self._keys.workers, *keys], args)
+            total += moved
+        return total
+
+    def revive(self, task_ids: Sequence[str], nonce: str) -> list[bool]:
+        """Dead letters back into their queues. False where an id is not a dead letter. The nonce names the request."""
+        answers = self._scripts.run("revive", [self._keys.dead_letter], [nonce, *task_ids])
+        return [bool(answer) for answer in answers]
+
+    def forget(self, task_id: str, states: Iterable[Status]) -> Status | None:
+        """Delete a task that is in one of ``states``. The state it was in, None when there is no such task."""
+        keys = [self._keys.task(task_id), self._keys.dead_letter]
+        state = self._scripts.run("forget", keys, [task_id, *(status.value for status in states)])
+        return Status(state) if state else None
+
+    def beat(self, workers: Mapping[str, str], lease: float) -> dict[str, bool]:
+        """Register workers, or renew their leases for ``lease`` seconds. id → whether it was registered before."""
+        args: list[object] = [lease]
+        for worker, info in workers.items():
+            args += (worker, info)
+        answers = self._scripts.run("beat", [self._keys.workers, *map(self._keys.worker, workers)], args)
+        return {worker: bool(answer) for worker, answer in zip(workers, answers, strict=True)}
+
+    def wake(self, worker: str, threads: int) -> None:
+        """End the waiting of as many idle threads of a worker."""
+        self._scripts.run("wake", [self._keys.wake(worker)], [threads])
+
+
+def _delivery(row: Sequence[str]) -> Delivery:
+    task_id, token, deliveries, name, args, kwargs, queue, retry_count, max_retries, waited = row
+    return Delivery(
+        task_id, token, int(deliveries), name, args, kwargs, queue, int(retry_count), int(max_retries), float(waited)
+    )

@@ -1,0 +1,46 @@
+"""Where idle threads wait: look first, wait second, and look again."""
+
+from collections.abc import Iterable
+
+from .connection import BLOCK, Client, translated
+from .keys import Keys
+
+
+class Doorbell:
+    """BRPOP on the bells. A ring only says that there may be work, so a lost one costs ``BLOCK`` seconds at most."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def wait(self, worker: str, queues: Iterable[str], block: float = BLOCK) -> bool:
+        """Wait for a ring at one of the queues, or for the worker itself. False if none came in time."""
+        bells = [self._keys.wake(worker), *map(self._keys.bell, queues)]
+        with translated("waiting for work"):
+            return self._client.brpop(bells, block) is not None
+
+
+class Alarm:
+    """Hears when another delayed task has become the next one. The waiting is timed here, not by the server."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._channel: Client | None = None
+
+    def open(self) -> None:
+        """Listen from now on. What rang before was not heard, so look at the delayed set afterwards."""
+        with translated("listening for delayed tasks"):
+            self._channel = self._client.pubsub(ignore_subscribe_messages=True)
+            self._channel.subscribe(self._keys.alarm)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a ring; precise to a millisecond. False if none came in time."""
+        assert self._channel is not None
+        with translated("waiting for delayed tasks"):
+            return self._channel.get_message(timeout=seconds) is not None
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None

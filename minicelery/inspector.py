@@ -1,0 +1,105 @@
+"""The read side: tasks, queues, dead letters and workers, without changing anything."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import codec
+from .connection import Client, translated
+from .errors import TaskNotFound
+from .keys import Keys
+from .record import TaskRecord, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A registered worker. ``lease`` is the seconds left until others may recover its tasks; negative when over."""
+
+    id: str
+    lease: float
+    claimed: int
+    info: dict[str, object]
+
+
+class Inspector:
+    """Answers questions about the present state. All methods raise ``RedisUnavailable`` if Redis is away."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def task(self, task_id: str) -> TaskRecord:
+        """The task's record, or ``TaskNotFound``."""
+        with translated("reading a task"):
+            fields = self._client.hgetall(self._keys.task(task_id))
+        if not fields:
+            raise TaskNotFound(task_id)
+        return parse(fields)
+
+    def tasks(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        """The records of some hundred tasks in one round trip, None for those that are not there."""
+        with translated("reading tasks"):
+            pipe = self._client.pipeline(transaction=False)
+            for task_id in task_ids:
+                pipe.hgetall(self._keys.task(task_id))
+            return [parse(fields) if fields else None for fields in pipe.execute()]
+
+    def queue_length(self, queue: str) -> int:
+        with translated("reading a queue"):
+            return self._client.llen(self._keys.queue(queue))
+
+    def queues(self) -> list[str]:
+        """The names of all queues with ready tasks, sorted. Reads the key space in slices."""
+        start = self._keys.queue("")
+        with translated("listing the queues"):
+            found = {key.removeprefix(start) for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500)}
+        return sorted(found - {self._keys.dead_letter.removeprefix(start)})
+
+    def dead_letter_count(self) -> int:
+        with translated("counting the dead letters"):
+            return self._client.llen(self._keys.dead_letter)
+
+    def dead_letter_ids(self, offset: int, limit: int) -> list[str]:
+        """A page of ids, newest first. A negative ``offset`` counts from the oldest, as in ``list[offset:]``."""
+        with translated("reading the dead letters"):
+            stop = offset + limit - 1
+            return self._client.lrange(self._keys.dead_letter, offset, -1 if offset < 0 <= stop else stop)
+
+    def workers(self) -> list[Worker]:
+        """All registered workers, those whose lease ends first in front."""
+        with translated("listing the workers"):
+            now = _seconds(self._client.time())
+            ranked = self._client.zrange(self._keys.workers, 0, -1, withscores=True)
+            pipe = self._client.pipeline(transaction=False)
+            for worker, _ in ranked:
+                pipe.get(self._keys.worker(worker))
+                pipe.hlen(self._keys.claimed(worker))
+            answers = pipe.execute()
+        return [
+            Worker(worker, lease_end - now, claimed, codec.decode(info) if info else {})
+            for (worker, lease_end), info, claimed in zip(ranked, answers[::2], answers[1::2], strict=True)
+        ]
+
+    def expired_workers(self) -> list[str]:
+        with translated("looking for lost workers"):
+            now = _seconds(self._client.time())
+            return self._client.zrangebyscore(self._keys.workers, "-inf", now, start=0, num=100)
+
+    def ping(self) -> None:
+        with translated("being asked whether it is there"):
+            self._client.ping()
+
+    def task_ids(self) -> Iterator[str]:
+        """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""
+        start = self._keys.task("")
+        with translated("listing the tasks"):
+            for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500):
+                yield key.removeprefix(start)
+
+
+def _seconds(time: tuple[int, int]) -> float:
+    return time[0] + time[1] / 1_000_000
+
+
+def _literal(text: str) -> str:
+    """``text`` as a pattern of Redis that matches itself."""
+    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)

@@ -1,0 +1,82 @@
+"""Runs the Lua scripts: loads them as package data, and repeats a call whose answer was lost."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from .connection import PASSING, Client, translated
+from .keys import Keys, lua_names
+from .world import World
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """One Lua script, ready to send: its own file behind the names of the keys and the shared prelude."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def load(name: str) -> Script:
+    folder = resources.files(__package__) / "lua"
+    prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
+    text = f"local prefix = ARGV[1]\n{lua_names()}\n{prelude}\n{body}"
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Scripts:
+    """Calls scripts on one Redis. Every script may be sent twice, so a call without an answer is simply repeated.
+
+    Repeats have full jitter and end after ``patience`` seconds, with ``RedisUnavailable``.
+    """
+
+    def __init__(self, client: Client, keys: Keys, world: World, patience: float) -> None:
+        self._client = client
+        self._prefix = keys.prefix
+        self._world = world
+        self._patience = patience
+
+    def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        script = load(name)
+        with translated(f"running {name}"):
+            deadline = self._world.monotonic() + self._patience
+            pause = _FIRST_PAUSE
+            while True:
+                try:
+                    return self._send(script, keys, args)
+                except PASSING:
+                    wait = pause * self._world.random()
+                    if self._world.monotonic() + wait >= deadline:
+                        raise
+                    self._world.sleep(wait)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _send(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return self._client.evalsha(script.sha, len(keys), *keys, self._prefix, *args)
+        except NoScriptError:
+            return self._client.eval(script.text, len(keys), *keys, self._prefix, *args)
+
+    def load_all(self) -> None:
+        """Put every script into the server's cache, which also shows that the server can run them."""
+        with translated("loading the scripts"):
+            for name in NAMES:
+                self._client.script_load(load(name).text)
+
+
+def _names() -> tuple[str, ...]:
+    files = (resources.files(__package__) / "lua").iterdir()
+    return tuple(sorted(file.name[:-4] for file in files if file.name.endswith(".lua") and file.name != "prelude.lua"))
+
+
+NAMES = _names()
