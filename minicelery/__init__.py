@@ -1,0 +1,22 @@
+"""Mini-Celery: a task queue for Python web applications, on Redis."""
+
+from .app import MiniCelery
+from .context import TaskContext
+from .errors import MiniCeleryError
+from .outcome import Retry
+from .result import AsyncResult
+from .states import Status
+from .task import Signature, Task
+from .version import __version__
+
+__all__ = [
+    "AsyncResult",
+    "MiniCelery",
+    "MiniCeleryError",
+    "Retry",
+    "Signature",
+    "Status",
+    "Task",
+    "TaskContext",
+    "__version__",
+]

@@ -1,0 +1,238 @@
+"""The composition root: one object that an application declares its tasks on and sends them with."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+
+from .broker import Broker
+from .config import PREFIX, Config
+from .connection import Clients, connect
+from .context import Report, TaskContext
+from .dispatch import Dispatch
+from .doctor import Doctor
+from .errors import ConfigError, NotADeadLetter, RedisUnavailable, TaskNotFound
+from .executor import Executor
+from .inspector import Inspector
+from .keys import Keys
+from .message import Message
+from .options import TaskOptions, task_settings
+from .record import TaskRecord
+from .registry import Registry
+from .result import AsyncResult
+from .scripts import Scripts
+from .states import Status
+from .task import Signature, Task
+from .watch import Watch
+from .world import World
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+EXTENSION = "minicelery"
+_REVIVE_BATCH = 100
+_log = logging.getLogger("minicelery")
+
+
+class Sender(Protocol):
+    """What sends messages and answers for them: ``Dispatch``, or a stand-in for tests."""
+
+    def send(self, message: Message) -> tuple[AsyncResult[Any], Status]: ...
+
+    def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]: ...
+
+    def task(self, task_id: str) -> TaskRecord: ...
+
+    def wait(self, task_id: str, timeout: float | None) -> TaskRecord: ...
+
+    def forget(self, task_id: str) -> Status | None: ...
+
+
+class MiniCelery:
+    """A task queue. Declares tasks, sends them, reads their results.
+
+    ``name`` is for people: it stands in the banner and the logs. Settings come from the environment and a
+    ``.env`` file in the working directory; keywords (``redis_url=...``) win over both. All faults are
+    reported at once, as ``ConfigError``. Nothing connects to Redis before the first call that needs it.
+    """
+
+    def __init__(
+        self,
+        name: str = "minicelery",
+        *,
+        config: Config | None = None,
+        clients: Clients | None = None,
+        world: World | None = None,
+        **settings: Any,
+    ) -> None:
+        self.name = name
+        self.world = world or World()
+        self.tasks = Registry()
+        self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self._settings = settings
+        self.config = config or read_config(settings)
+        if clients:
+            self.__dict__["clients"] = clients
+
+    # ---- declaring tasks ----------------------------------------------------------------------
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self, *, bind: Literal[True], **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+
+    @overload
+    def task(
+        self, *, bind: Literal[False] = False, **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(  # type: ignore[misc]  # mypy does not match Unpack with **options
+        self, function: Callable[..., Any] | None = None, /, **options: Any
+    ) -> Any:
+        """Declare a function as a task: ``@app.task`` or ``@app.task(max_retries=5, ...)``, see ``TaskOptions``.
+
+        With ``bind=True`` the function gets a ``TaskContext`` as its first argument.
+        """
+
+        bind = options.pop("bind", False)
+
+        def declare(function: Callable[..., Any]) -> Task[..., Any]:
+            settings = task_settings(function.__name__, cast(TaskOptions, options))
+            task: Task[..., Any] = Task(function, settings, self.submit, self.world.new_id, bind)
+            self.tasks.add(task)
+            return task
+
+        return declare if function is None else declare(function)
+
+    # ---- sending ------------------------------------------------------------------------------
+
+    def submit(self, message: Message) -> AsyncResult[Any]:
+        """Send a message made by ``Task.message``. When this returns, the task is in Redis."""
+        return self.sender.send(message)[0]
+
+    def submit_many(self, calls: Iterable[Signature[R]]) -> list[AsyncResult[R]]:
+        """Send many calls, a round trip for some hundred. All calls are checked before the first is sent."""
+        messages = [call.message() for call in calls]
+        return [result for result, _ in self.sender.send_many(messages)]
+
+    def message(
+        self, name: str, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Message:
+        """The checked message of a call by the task's name. Raises an ``InvalidInput`` that names the field."""
+        return self.tasks.find(name).message(args, kwargs or {}, options)
+
+    def result(self, task_id: str) -> AsyncResult[Any]:
+        """The handle on a task submitted earlier, or elsewhere."""
+        return AsyncResult(task_id, self.sender)
+
+    # ---- dead letters -------------------------------------------------------------------------
+
+    def dead_letters(self, offset: int = 0, limit: int = 50) -> list[TaskRecord]:
+        """A page of the tasks that failed for good, newest first."""
+        ids = self.inspector.dead_letter_ids(offset, limit)
+        return [record for record in self.inspector.tasks(ids) if record]
+
+    def revive(self, task_id: str) -> None:
+        """Put a dead letter back into its queue with all its retries. Raises ``NotADeadLetter``."""
+        if not self.broker.revive([task_id], self.world.nonce())[0]:
+            self._refuse_dead_letter(task_id, self.inspector.task(task_id).status)
+
+    def revive_all(self) -> int:
+        """Put all dead letters of this moment back into their queues, oldest first. How many that were."""
+        left, revived, kept = self.inspector.dead_letter_count(), 0, 0
+        while left > 0:
+            size = min(left, _REVIVE_BATCH)
+            ids = self.inspector.dead_letter_ids(-(size + kept), size)
+            answers = self.broker.revive(ids[::-1], self.world.nonce()) if ids else []
+            revived += answers.count(True)
+            kept += answers.count(False)  # ids that are no dead letters stay at the end of the list
+            left -= size
+        return revived
+
+    def discard(self, task_id: str) -> None:
+        """Delete a dead letter. Raises ``NotADeadLetter`` or ``TaskNotFound``."""
+        status = self.broker.forget(task_id, [Status.FAILED])
+        if status is None:
+            raise TaskNotFound(task_id)
+        if status is not Status.FAILED:
+            self._refuse_dead_letter(task_id, status)
+
+    def _refuse_dead_letter(self, task_id: str, status: Status) -> None:
+        raise NotADeadLetter(f"Task {task_id} is {status}, not a dead letter; only FAILED tasks are.")
+
+    # ---- parts, each made when first needed -----------------------------------------------------
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self.config.namespace)
+
+    @cached_property
+    def clients(self) -> Clients:
+        return connect(self.config)
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        return Scripts(self.clients.commands, self.keys, self.world, self.config.patience)
+
+    @cached_property
+    def broker(self) -> Broker:
+        return Broker(self.scripts, self.keys, self.config.result_ttl)
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        return Inspector(self.clients.commands, self.keys)
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        return Doctor(self.clients.commands, self.scripts, self.keys, self.inspector)
+
+    @cached_property
+    def sender(self) -> Sender:
+        watch = Watch(self.clients.blocking, self.keys, self.inspector, self.world)
+        return Dispatch(self.broker, self.inspector, watch, self.config.patience)
+
+    @cached_property
+    def executor(self) -> Executor:
+        return self.make_executor(self._report)
+
+    def make_executor(self, report: Report) -> Executor:
+        """An executor of this app's tasks that hands progress to ``report``."""
+        return Executor(self.tasks.find, report, self.world.random, lambda: self.around())
+
+    def _report(self, task_id: str, token: str, members: str) -> bool:
+        """Progress is for watchers: while Redis is away the task goes on without."""
+        try:
+            return self.broker.progress(task_id, token, members)
+        except RedisUnavailable as error:
+            _log.warning("progress of task %s left out: %s", task_id, error)
+            return True
+
+    # ---- Flask --------------------------------------------------------------------------------
+
+    def init_app(self, flask_app: "Flask") -> None:
+        """Join an existing Flask app: tasks run inside its application context, and its ``MINICELERY_*``
+        configuration values count as settings. The HTTP API is a blueprint, see ``minicelery.web``."""
+        theirs = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in flask_app.config.items()
+            if name.startswith(PREFIX)
+        }
+        if theirs:
+            if "clients" in self.__dict__:
+                raise ConfigError(["init_app must be called before the first task is sent"])
+            self.config = read_config({**theirs, **self._settings})
+        self.around = flask_app.app_context
+        flask_app.extensions[EXTENSION] = self
+
+
+def read_config(settings: Mapping[str, Any]) -> Config:
+    """The settings of this process: its environment over a ``.env`` file here, and ``settings`` over both."""
+    return Config.from_env(os.environ, Path(".env"), **settings)

@@ -1,0 +1,56 @@
+"""What a bound task gets as ``self``: who it is, and how it reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import codec
+from .errors import InvalidInput, LeaseLost
+from .message import Delivery
+from .outcome import MAX_DELAY, Retry
+
+#: Stores progress: (task id, token, members of a JSON object) → whether the delivery is still the current one.
+Report = Callable[[str, str, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The running task, from inside. ``token`` names this delivery: a second run of the same task has another."""
+
+    id: str
+    name: str
+    queue: str
+    token: str
+    retry_count: int
+    max_retries: int
+    report: Report
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell watchers how far the task is. One round trip to Redis; if Redis is away the report is left out.
+
+        Raises ``LeaseLost`` when another worker has the task by now: whatever this run still does is in vain.
+        """
+        members = codec.encode({"done": done, "total": total, "message": message}, "/progress")[1:-1]
+        if not self.report(self.id, self.token, members):
+            raise LeaseLost(f"Task {self.id} was given to another worker; this run's outcome will not be recorded.")
+
+    def retry(self, countdown: float | None = None, reason: str = "the task asked for a retry") -> NoReturn:
+        """End this run and try again after ``countdown`` seconds, or by the task's policy if it is None.
+
+        Counts against ``max_retries``; after the last one the task is FAILED with the error being handled.
+        """
+        if countdown is not None and not 0 <= countdown <= MAX_DELAY:
+            raise InvalidInput(f"{countdown} is not a delay; give seconds from 0 to {MAX_DELAY:.0f}", "/countdown")
+        raise Retry(countdown, reason)
+
+
+def context_of(delivery: Delivery, report: Report) -> TaskContext:
+    return TaskContext(
+        delivery.id,
+        delivery.name,
+        delivery.queue,
+        delivery.token,
+        delivery.retry_count,
+        delivery.max_retries,
+        report,
+    )

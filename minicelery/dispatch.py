@@ -1,0 +1,55 @@
+"""The way from an app to Redis: sends messages, and answers the questions of result handles."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .broker import Broker
+from .errors import TaskIdTaken
+from .inspector import Inspector
+from .message import Message
+from .record import TaskRecord
+from .result import AsyncResult
+from .states import FINISHED, Status
+from .watch import Watch
+
+BATCH = 200
+
+
+class Dispatch:
+    """Sends through the broker and reads through the inspector. What has been answered is in Redis."""
+
+    def __init__(self, broker: Broker, inspector: Inspector, watch: Watch, patience: float) -> None:
+        self._broker = broker
+        self._inspector = inspector
+        self._watch = watch
+        self._patience = patience
+
+    def send(self, message: Message) -> tuple[AsyncResult[Any], Status]:
+        """Submit one message: its handle, and the state it is in now."""
+        [(result, status)] = self.send_many([message])
+        return result, status
+
+    def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
+        """Submit messages in batches, a round trip each.
+
+        Raises ``TaskIdTaken`` where an id belongs to another task; all others of its batch are submitted.
+        """
+        sent: list[tuple[AsyncResult[Any], Status]] = []
+        waiting = list(messages)
+        for start in range(0, len(waiting), BATCH):
+            batch = waiting[start : start + BATCH]
+            statuses = self._broker.enqueue(batch)
+            taken = [message.id for message, status in zip(batch, statuses, strict=True) if status is None]
+            if taken:
+                raise TaskIdTaken(f"another task already has the id {', '.join(taken)}; use a fresh one", "/task_id")
+            sent += [(AsyncResult(m.id, self), s) for m, s in zip(batch, statuses, strict=True) if s is not None]
+        return sent
+
+    def task(self, task_id: str) -> TaskRecord:
+        return self._inspector.task(task_id)
+
+    def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
+        return self._watch.wait(task_id, timeout, self._patience)
+
+    def forget(self, task_id: str) -> Status | None:
+        return self._broker.forget(task_id, FINISHED)

@@ -1,0 +1,67 @@
+"""Runs one delivery and says how it ended. Knows no Redis."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from . import codec
+from .context import Report, TaskContext, context_of
+from .errors import LeaseLost
+from .message import Delivery
+from .outcome import Outcome, RetryPolicy, judge, succeed
+from .states import Status
+
+_NEVER = RetryPolicy(retry_for=())
+
+Around = Callable[[], AbstractContextManager[Any]]
+
+
+class Runnable(Protocol):
+    """What the executor needs of a task."""
+
+    policy: RetryPolicy
+
+    def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any: ...
+
+
+class Executor:
+    """Delivery → outcome. ``around`` is entered for each run, such as an application context."""
+
+    def __init__(
+        self,
+        find: Callable[[str], Runnable],
+        report: Report,
+        random: Callable[[], float],
+        around: Around = nullcontext,
+    ) -> None:
+        self._find = find
+        self._report = report
+        self._random = random
+        self._around = around
+
+    def execute(self, delivery: Delivery) -> Outcome | None:
+        """How the run ended; None when it found out that its delivery is no longer the current one.
+
+        Whatever user code raises is an outcome, ``SystemExit`` and ``KeyboardInterrupt`` included: a thread
+        of the worker never ends by what a task does.
+        """
+        policy = _NEVER
+        try:
+            task = self._find(delivery.name)
+            policy = task.policy
+            args, kwargs = codec.decode(delivery.args), codec.decode(delivery.kwargs)
+            with self._around():
+                value = task.run(context_of(delivery, self._report), args, kwargs)
+            policy = _NEVER  # a result that can't be kept would be the same next time
+            return succeed(codec.encode(value, "/result"))
+        except LeaseLost:
+            return None
+        except BaseException as error:
+            return self._judge(error, delivery, policy)
+
+    def _judge(self, error: BaseException, delivery: Delivery, policy: RetryPolicy) -> Outcome:
+        try:
+            return judge(error, delivery.retry_count, delivery.max_retries, policy, self._random())
+        except Exception as broken:  # an exception class of user code that can't even be looked at
+            body = {"type": "UnreadableError", "message": f"{type(broken).__name__} while reading the error"}
+            return Outcome(Status.FAILED, codec.write({**body, "traceback": ""}))

@@ -1,0 +1,115 @@
+"""The options of a task and of a single call: one list of each, checked in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, cast
+
+from .errors import InvalidInput, nearest
+from .names import check_name, check_queue
+from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``@app.task(...)`` takes. Times are seconds."""
+
+    name: str  #: default: the function's name
+    queue: str  #: default: "default"
+    max_retries: int  #: retries after the first run; default 3
+    retry_backoff: bool | float  #: True: exponential from 1 s; a number: from that; False: retry at once
+    retry_factor: float  #: growth of the back-off; default 2
+    retry_cap: float  #: its longest wait; default 600
+    retry_jitter: bool  #: wait a random part of it; default True
+    retry_for: tuple[type[BaseException], ...]  #: exceptions that are retried; default (Exception,)
+    no_retry_for: tuple[type[BaseException], ...]  #: exceptions of those that are not
+
+
+class CallOptions(TypedDict, total=False):
+    """What ``apply_async(...)`` takes beside the arguments; None counts as not given."""
+
+    countdown: float | None  #: seconds from now
+    eta: datetime | None  #: a moment, with its time zone
+    queue: str | None
+    max_retries: int | None
+    task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """``TaskOptions`` after the check, with the defaults filled in."""
+
+    name: str
+    queue: str
+    max_retries: int
+    policy: RetryPolicy
+
+
+def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
+    """Raises ``InvalidInput`` for an option that does not exist or has no sense."""
+    _refuse_unknown(options, TaskOptions)
+    backoff = options.get("retry_backoff", True)
+    base = float(backoff) if backoff is not True else 1.0
+    factor, cap = options.get("retry_factor", 2.0), options.get("retry_cap", 600.0)
+    for field, value, low in (("retry_backoff", base, 0), ("retry_factor", factor, 1), ("retry_cap", cap, 0)):
+        if not low <= value <= MAX_DELAY:
+            raise InvalidInput(f"{value!r} is out of range; use a number of at least {low}", f"/{field}")
+    policy = RetryPolicy(
+        base=base,
+        factor=factor,
+        cap=cap,
+        jitter=options.get("retry_jitter", True),
+        retry_for=tuple(options.get("retry_for", (Exception,))),
+        no_retry_for=tuple(options.get("no_retry_for", ())),
+    )
+    return TaskSettings(
+        name=check_name(options.get("name", function_name), "/name"),
+        queue=check_queue(options.get("queue", "default")),
+        max_retries=check_max_retries(options.get("max_retries", 3)),
+        policy=policy,
+    )
+
+
+def check_call_options(options: Mapping[str, Any]) -> CallOptions:
+    """The options that were given, checked. Raises ``InvalidInput`` that names the field."""
+    _refuse_unknown(options, CallOptions)
+    given = {name: value for name, value in options.items() if value is not None}
+    if "countdown" in given and "eta" in given:
+        raise InvalidInput("give countdown or eta, not both", "/eta")
+    if "countdown" in given:
+        _check_countdown(given["countdown"])
+    if "eta" in given:
+        _check_eta(given["eta"])
+    if "queue" in given:
+        check_queue(given["queue"])
+    if "max_retries" in given:
+        check_max_retries(given["max_retries"])
+    if "task_id" in given:
+        check_name(given["task_id"], "/task_id")
+    return cast(CallOptions, given)
+
+
+def check_max_retries(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_RETRIES:
+        return value
+    raise InvalidInput(f"{value!r:.100} is not a number of retries; use 0 to {MAX_RETRIES}", "/max_retries")
+
+
+def _check_countdown(value: object) -> None:
+    # NaN fails both comparisons, so it is refused too.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_DELAY:
+        raise InvalidInput(f"{value!r:.100} is not a delay; use 0 to {MAX_DELAY:.0f} seconds", "/countdown")
+
+
+def _check_eta(value: object) -> None:
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"{value!r:.100} is not a datetime", "/eta")
+    if value.tzinfo is None:
+        raise InvalidInput("this time has no time zone; add one, such as datetime.now(UTC) + …", "/eta")
+
+
+def _refuse_unknown(options: Mapping[str, Any], known: Any) -> None:
+    for name in options:
+        if name not in known.__annotations__:
+            near = nearest(name, known.__annotations__)
+            hint = f"; did you mean {near}?" if near else ""
+            raise InvalidInput(f"there is no option '{name}'{hint}", f"/{name}")

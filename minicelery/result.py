@@ -1,0 +1,73 @@
+"""The caller's handle on a submitted task."""
+
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from .errors import InvalidInput, ResultTimeout, TaskFailed
+from .record import TaskRecord
+from .states import FINISHED, UNSUCCESSFUL, Status
+
+R = TypeVar("R")
+
+
+class ResultSource(Protocol):
+    """Where handles read from."""
+
+    def task(self, task_id: str) -> TaskRecord: ...
+
+    def wait(self, task_id: str, timeout: float | None) -> TaskRecord: ...
+
+    def forget(self, task_id: str) -> Status | None: ...
+
+
+class AsyncResult(Generic[R]):
+    """A task by its id. Every property asks Redis anew; ``TaskNotFound`` where there is no such task."""
+
+    def __init__(self, task_id: str, source: ResultSource) -> None:
+        self.id = task_id
+        self._source = source
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def record(self) -> TaskRecord:
+        """Everything that is stored about the task."""
+        return self._source.task(self.id)
+
+    @property
+    def status(self) -> Status:
+        return self.record.status
+
+    def ready(self) -> bool:
+        """Whether the task has finished, one way or the other."""
+        return self.status in FINISHED
+
+    def successful(self) -> bool:
+        return self.status is Status.SUCCESS
+
+    def failed(self) -> bool:
+        return self.status in UNSUCCESSFUL
+
+    def get(self, timeout: float | None = None) -> R:
+        """The result, waiting at most ``timeout`` seconds for it (None: for ever).
+
+        Raises ``TaskFailed`` with the worker's traceback, or ``ResultTimeout``; the task itself goes on.
+        """
+        record = self._source.wait(self.id, timeout)
+        if not record.finished:
+            raise ResultTimeout(f"Task {self.id} is {record.status} after {timeout} s; it goes on, ask again later.")
+        if record.status in UNSUCCESSFUL:
+            raise TaskFailed(self.id, record.error or {})
+        return cast(R, record.result)
+
+    def forget(self) -> None:
+        """Delete the finished task and its result. Does nothing if it is gone already."""
+        status: Any = self._source.forget(self.id)
+        if status is not None and status not in FINISHED:
+            raise InvalidInput(f"task {self.id} is {status}; only a finished task can be forgotten")

@@ -1,0 +1,150 @@
+"""A registered task: callable as the function it wraps, and able to be sent."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
+
+from . import codec
+from .context import TaskContext
+from .errors import InvalidArguments
+from .message import Message
+from .options import CallOptions, TaskSettings, check_call_options
+from .result import AsyncResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+Submit = Callable[[Message], AsyncResult[Any]]
+
+
+class Task(Generic[P, R]):
+    """Made by ``@app.task``. Calling it runs the function right here; ``delay`` and ``apply_async`` send it.
+
+    A bound task (``bind=True``) is called by the worker with its ``TaskContext`` first; callers leave it out.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., R],
+        settings: TaskSettings,
+        submit: Submit,
+        new_id: Callable[[], str],
+        bind: bool = False,
+    ) -> None:
+        self.function = function
+        self.bind = bind
+        self.settings = settings
+        self.name = settings.name
+        self.policy = settings.policy
+        self._submit = submit
+        self._new_id = new_id
+        self._signature = _callers_signature(function, bind)
+        functools.update_wrapper(self, function)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}{self._signature}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now. A bound task gets a context that reports to nobody."""
+        if not self.bind:
+            return self.function(*args, **kwargs)
+        return self.function(self._local_context(), *args, **kwargs)
+
+    def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> R:
+        """Run the function for a worker."""
+        return self.function(context, *args, **kwargs) if self.bind else self.function(*args, **kwargs)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Send the call; returns as soon as Redis has it."""
+        return self._submit(self.message(args, kwargs, {}))
+
+    def apply_async(
+        self,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncResult[R]:
+        """Send the call with options: ``countdown`` (seconds), ``eta``, ``queue``, ``max_retries``, ``task_id``."""
+        return self._submit(self.message(args, kwargs or {}, options))
+
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
+        """The call, not yet sent."""
+        return Signature(self, args, kwargs, {})
+
+    def message(self, args: Iterable[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
+        """The checked message of a call. Raises an ``InvalidInput`` that names the field; sends nothing."""
+        args, kwargs = list(args), dict(kwargs)
+        chosen = check_call_options(options)
+        self._check_arguments(args, kwargs)
+        eta, retries = chosen.get("eta"), chosen.get("max_retries")
+        return Message(
+            id=chosen.get("task_id") or self._new_id(),
+            name=self.name,
+            args=codec.encode(args, "/args"),
+            kwargs=codec.encode(kwargs, "/kwargs"),
+            queue=chosen.get("queue") or self.settings.queue,
+            max_retries=self.settings.max_retries if retries is None else retries,
+            delay=chosen.get("countdown") or None,
+            due=eta.timestamp() if eta else None,
+        )
+
+    def _check_arguments(self, args: list[Any], kwargs: dict[str, Any]) -> None:
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            pointer = _pointer_of(self._signature, args, kwargs)
+            raise InvalidArguments(f"{self.name}{self._signature} can't be called so: {error}", pointer) from error
+
+    def _local_context(self) -> TaskContext:
+        settings = self.settings
+        return TaskContext(self._new_id(), self.name, settings.queue, "", 0, settings.max_retries, _report_to_nobody)
+
+
+@dataclass(frozen=True)
+class Signature(Generic[R]):
+    """A call that is not yet sent: it can be handed around, sent once or often, alone or with others."""
+
+    task: Task[..., R]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    def set(self, **options: Unpack[CallOptions]) -> "Signature[R]":
+        """The same call with further options."""
+        return Signature(self.task, self.args, self.kwargs, {**self.options, **options})
+
+    def delay(self) -> AsyncResult[R]:
+        return self.task.apply_async(self.args, self.kwargs, **self.options)
+
+    def message(self) -> Message:
+        return self.task.message(self.args, self.kwargs, self.options)
+
+
+def _report_to_nobody(*_: object) -> bool:
+    return True
+
+
+def _callers_signature(function: Callable[..., Any], bind: bool) -> inspect.Signature:
+    signature = inspect.signature(function)
+    return signature.replace(parameters=list(signature.parameters.values())[int(bind) :])
+
+
+def _pointer_of(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> str:
+    """The field that keeps the call from fitting."""
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    positional = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(args) > len(positional) and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return f"/args/{len(positional)}"
+    for name in kwargs:
+        taken_twice = name in positional[: len(args)]
+        unknown = name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds
+        if taken_twice or unknown:
+            return f"/kwargs/{name}"
+    return "/args"
