@@ -1,0 +1,113 @@
+"""What every worker does for all: renews leases, makes delayed tasks ready, recovers what the dead had claimed."""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from .broker import Broker
+from .doorbell import Alarm
+from .errors import RedisUnavailable
+from .inspector import Inspector
+from .trouble import Trouble
+from .world import World
+
+_log = logging.getLogger("minicelery.upkeep")
+_BEATS_A_LEASE = 3
+_LOOK_FOR_LOST = 1.0
+#: Seconds after which the delayed set is looked at although nobody has rung.
+_LOOK_AT_DELAYED = 5.0
+#: A worker that was just enrolled waits this long for its first beat at most. Waking costs Redis nothing.
+_LONGEST_WAIT = 0.1
+
+
+@dataclass
+class _Due:
+    """When each duty is next due, on the monotonic clock."""
+
+    beat: float = 0.0
+    promote: float = 0.0
+    recover: float = 0.0
+
+
+class Upkeep:
+    """One thread of a worker's parent. Each step is one atomic script, so any number of workers may do it at once."""
+
+    def __init__(self, broker: Broker, inspector: Inspector, alarm: Alarm, world: World, lease: float) -> None:
+        self._broker = broker
+        self._inspector = inspector
+        self._alarm = alarm
+        self._world = world
+        self._lease = lease
+        self._trouble = Trouble(_log, world)
+        self._lock = threading.Lock()
+        self._workers: dict[str, str] = {}
+        self._stopping = threading.Event()
+        self._due = _Due()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=2)
+
+    def enrol(self, worker: str, info: str) -> None:
+        """Register a worker and renew its lease from now on. ``info`` is the JSON that others are shown."""
+        with self._lock:
+            self._workers[worker] = info
+        self._due.beat = 0.0
+
+    def dismiss(self, worker: str) -> None:
+        """Renew its lease no longer."""
+        with self._lock:
+            self._workers.pop(worker, None)
+
+    def _run(self) -> None:
+        listening = False
+        while not self._stopping.is_set():
+            try:
+                if not listening:
+                    self._alarm.open()
+                    self._due, listening = _Due(), True
+                self._turn()
+                self._trouble.over()
+            except RedisUnavailable as error:
+                self._alarm.close()
+                listening = False
+                self._stopping.wait(self._trouble.pause_after(error))
+            except Exception:
+                _log.exception("upkeep met an error of its own; it goes on")
+                self._stopping.wait(1)
+        self._alarm.close()
+
+    def _turn(self) -> None:
+        """Do what is due, then wait for the next duty or for a ring."""
+        now, due = self._world.monotonic(), self._due
+        if now >= due.beat:
+            due.beat = now + self._lease / _BEATS_A_LEASE
+            self._beat()
+        if now >= due.promote:
+            _, wait = self._broker.promote()
+            due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+        if now >= due.recover:
+            due.recover = now + _LOOK_FOR_LOST
+            self._recover_lost()
+        left = min(due.beat, due.promote, due.recover) - self._world.monotonic()
+        if left > 0 and self._alarm.wait(min(left, _LONGEST_WAIT)):
+            due.promote = 0.0
+
+    def _beat(self) -> None:
+        with self._lock:
+            workers = dict(self._workers)
+        if not workers:
+            return
+        for worker, known in self._broker.beat(workers, self._lease).items():
+            if known:
+                continue
+            _log.debug("worker %s is registered", worker)
+
+    def _recover_lost(self) -> None:
+        for worker in self._inspector.expired_workers():
+            recovered = self._broker.recover(worker, expired=True)
+            _log.warning("worker %s is lost, its lease is over; %d tasks are ready again", worker, recovered)

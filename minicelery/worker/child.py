@@ -1,0 +1,149 @@
+"""The child process: loads the application and runs its tasks in a pool of threads."""
+
+import logging
+import os
+import selectors
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from .. import logs
+from ..app import MiniCelery
+from ..broker import Broker
+from ..config import Config
+from ..doorbell import Doorbell
+from ..errors import MiniCeleryError, RedisUnavailable
+from ..loading import load_app
+from ..scripts import Scripts
+from ..trouble import Trouble
+from .board import Board, Count
+from .consumer import Bench, Consumer
+from .order import NOW, STOP, UNUSABLE, Hello, Order
+
+_log = logging.getLogger("minicelery.worker")
+_FAREWELL_PATIENCE = 1.0
+
+
+class Child:
+    """Threads at work until the parent says stop, or is gone."""
+
+    def __init__(self, app: MiniCelery, order: Order) -> None:
+        config = app.config
+        self._order = order
+        self._grace = config.grace
+        self._threads = config.worker_concurrency
+        self._board = Board(order.board)
+        self._stopping = threading.Event()
+        # The last words to Redis must not hold up the end.
+        self._farewell = Broker(
+            Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE), app.keys, config.result_ttl
+        )
+        self._bench = Bench(
+            worker=order.worker,
+            queues=config.queues,
+            broker=app.broker,
+            doorbell=Doorbell(app.clients.blocking, app.keys),
+            execute=app.executor.execute,
+            board=self._board,
+            trouble=Trouble(_log, app.world),
+            world=app.world,
+            stopping=self._stopping,
+        )
+        self._done_read, self._done_write = os.pipe()
+
+    def run(self) -> None:
+        """Work. Returns when all threads have ended, or have been given up on."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._order.control, selectors.EVENT_READ)
+            selector.register(self._done_read, selectors.EVENT_READ)
+            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="task")
+            for thread in range(self._threads):
+                pool.submit(Consumer(self._bench, thread).run).add_done_callback(self._thread_ended)
+            self._until_stopped(selector)
+        self._hand_back()
+
+    def _thread_ended(self, future: "Future[None]") -> None:
+        if error := future.exception():
+            _log.critical("a worker thread has ended by %r", error, exc_info=error)
+        os.write(self._done_write, b".")
+
+    def _until_stopped(self, selector: selectors.BaseSelector) -> None:
+        alive, deadline = self._threads, float("inf")
+        while alive and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(None if left == float("inf") else left):
+                if key.fd == self._done_read:
+                    alive -= len(os.read(self._done_read, self._threads))
+                    continue
+                command = os.read(self._order.control, 1)
+                if command == STOP and not self._stopping.is_set():
+                    deadline = time.monotonic() + self._grace
+                    self._stop_claiming()
+                elif command == NOW:
+                    self._stopping.set()
+                    return
+                elif not command:  # the parent is gone, and with it our lease
+                    os._exit(1)
+
+    def _stop_claiming(self) -> None:
+        self._stopping.set()
+        try:
+            self._farewell.wake(self._order.worker, self._threads)
+        except RedisUnavailable as error:
+            _log.warning("idle threads will be left waiting: %s", error)
+
+    def _hand_back(self) -> None:
+        """Give back what is still in hand. What Redis does not take back now, the end of the lease gives back."""
+        held = [(one.id, one.token) for one in self._board.held()]
+        if not held:
+            return
+        try:
+            given = sum(self._farewell.release(self._order.worker, held))
+        except RedisUnavailable as error:
+            _log.error("%d tasks are left to the end of the lease: %s", len(held), error)
+            return
+        self._board.count(0, Count.HANDED_BACK, given)
+        _log.warning("handed back %d tasks that had not finished: %s", given, ", ".join(one for one, _ in held))
+
+
+def main(order: Order) -> int:
+    """The life of a child. Exit code 0 after a stop, ``UNUSABLE`` when it can't start."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; it is told through the pipe
+    try:
+        app = load_app(order.app)
+        app.config = _overridden(app.config, order)
+    except MiniCeleryError as error:
+        return _refuse(order, str(error))
+    except Exception as error:
+        logs.configure(Config())
+        _log.exception("the application can't be loaded")
+        return _refuse(order, f"the application can't be loaded: {type(error).__name__}: {error}")
+    logs.configure(app.config)
+    _report(order, Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks))))
+    Child(app, order).run()
+    return 0
+
+
+def _overridden(config: Config, order: Order) -> Config:
+    lists = {name: tuple(value) for name, value in order.settings.items() if isinstance(value, list)}
+    return replace(config, **{**order.settings, **lists})  # type: ignore[arg-type]
+
+
+def _refuse(order: Order, fault: str) -> int:
+    _report(order, Hello(fault=fault))
+    return UNUSABLE
+
+
+def _report(order: Order, hello: Hello) -> None:
+    with os.fdopen(order.report, "w", encoding="utf-8") as pipe:
+        pipe.write(hello.dump() + "\n")
+
+
+if __name__ == "__main__":
+    code = main(Order.load(sys.argv[1]))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # threads that still run user code can't be joined
