@@ -1,0 +1,221 @@
+"""The command line: data on standard output, words on standard error, exit codes that a script can use."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import codec, events, logs, up
+from .app import MiniCelery
+from .config import Config
+from .errors import InvalidInput, MiniCeleryError, RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
+from .loading import load_app
+from .version import __version__
+from .worker.order import WorkerOptions
+from .worker.parent import Parent
+from .world import World
+
+FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 124
+
+_EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
+    (TaskFailed, FAILED),
+    (RedisUnavailable, UNREACHABLE),
+    (TaskNotFound, NOT_FOUND),
+    (ResultTimeout, TIMED_OUT),
+    (MiniCeleryError, USAGE),
+]
+
+
+class Group(click.Group):
+    """Turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MiniCeleryError as error:
+            click.echo(f"minicelery: {error}", err=True)
+            if isinstance(error, TaskFailed):
+                click.echo(error.traceback, err=True)
+            sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
+
+
+app_option = click.option(
+    "--app",
+    "app_path",
+    metavar="MODULE:ATTRIBUTE",
+    envvar="MINICELERY_APP",
+    default="",
+    help="The application. Default: MINICELERY_APP, else the demonstration.",
+)
+
+
+def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--app`` and hands in the loaded application."""
+
+    @app_option
+    def loaded(app_path: str, **options: Any) -> Any:
+        return command(load_app(app_path), **options)
+
+    loaded.__doc__ = command.__doc__
+    loaded.__name__ = command.__name__
+    loaded.__click_params__ = [*getattr(command, "__click_params__", []), *loaded.__click_params__]  # type: ignore[attr-defined]
+    return loaded
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="minicelery")
+def main() -> None:
+    """Mini-Celery: a task queue for Python web applications.
+
+    Exit codes: 0 done, 1 the task failed, 2 wrong use, 3 Redis can't be reached, 4 no such task, 124 timed out.
+    """
+
+
+@main.command()
+@app_option
+@click.option("--threads", type=click.IntRange(1, 1000), help="Default: WORKER_CONCURRENCY, else 5.")
+@click.option("--queues", metavar="A,B", help="Queues in the order they are served. Default: default.")
+@click.option("--redis-url", metavar="URL", help="Default: MINICELERY_REDIS_URL, or REDIS_HOST and REDIS_PORT.")
+@click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What running tasks have at a stop. 25.")
+def worker(app_path: str, threads: int | None, queues: str | None, redis_url: str | None, grace: float | None) -> None:
+    """Run tasks until SIGTERM or Ctrl-C; a second one stops at once."""
+    names = tuple(filter(None, (name.strip() for name in queues.split(",")))) if queues else None
+    options = WorkerOptions(app=app_path, threads=threads, queues=names, redis_url=redis_url, grace=grace)
+    logs.configure(Config())
+    sys.exit(Parent(options, World()).run())
+
+
+@main.command("up")
+@app_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Taken: the next one.")
+@click.option("--threads", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--redis-url", metavar="URL", help="Use this server instead of the embedded one.")
+@click.option("--data", type=click.Path(path_type=Path), default=".minicelery", show_default=True)
+@click.option("--demo/--no-demo", default=True, help="Submit a demonstration task and show its progress.")
+def everything(app_path: str, host: str, port: int, threads: int, redis_url: str, data: Path, demo: bool) -> None:
+    """Run everything on this machine: Redis or Valkey, the web server and a worker."""
+    options = up.Options(
+        host=host, port=port, threads=threads, redis_url=redis_url, data_dir=data, app=app_path or None, demo=demo
+    )
+    sys.exit(up.run(options))
+
+
+@main.command()
+@with_app
+@click.argument("name")
+@click.argument("args", nargs=-1, metavar="[JSON]...")
+@click.option("-k", "--kwarg", "kwargs", multiple=True, metavar="KEY=JSON", help="A keyword argument; repeatable.")
+@click.option("--countdown", type=float, metavar="SECONDS")
+@click.option("--queue")
+@click.option("--max-retries", type=int)
+@click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
+def enqueue(
+    app: MiniCelery,
+    name: str,
+    args: tuple[str, ...],
+    kwargs: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+    **options: Any,
+) -> None:
+    """Submit a task, such as: minicelery enqueue add 2 3 --wait
+
+    Each argument is JSON; what is not JSON is taken as a string. Prints the task's id, or its result.
+    """
+    named = dict(_key_and_value(text) for text in kwargs)
+    result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
+    if not wait:
+        click.echo(result.id)
+        return
+    click.echo(f"task {result.id}", err=True)
+    click.echo(codec.write(result.get(timeout)))
+
+
+@main.command("task")
+@with_app
+@click.argument("task_id")
+def show_task(app: MiniCelery, task_id: str) -> None:
+    """Print what is known about a task, as JSON."""
+    _print_json(events.describe(app.inspector.task(task_id)))
+
+
+@main.command()
+@with_app
+def queues(app: MiniCelery) -> None:
+    """Print the length of every queue that is not empty, of the dead letters too, one a line."""
+    for name in app.inspector.queues():
+        click.echo(f"{name}\t{app.inspector.queue_length(name)}")
+    click.echo(f"dead_letter\t{app.inspector.dead_letter_count()}")
+
+
+@main.group()
+def dead() -> None:
+    """Dead letters: tasks that have failed for good."""
+
+
+@dead.command("list")
+@with_app
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0)
+def list_dead(app: MiniCelery, limit: int, offset: int) -> None:
+    """Print dead letters, newest first, a JSON object a line."""
+    for record in app.dead_letters(offset, limit):
+        click.echo(codec.write(events.describe(record)))
+
+
+@dead.command("retry")
+@with_app
+@click.argument("task_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="All dead letters of this moment.")
+def retry_dead(app: MiniCelery, task_ids: tuple[str, ...], everything: bool) -> None:
+    """Put dead letters back into their queues, with all their retries."""
+    if everything == bool(task_ids):
+        raise InvalidInput("give ids, or --all")
+    for task_id in task_ids:
+        app.revive(task_id)
+    click.echo(app.revive_all() if everything else len(task_ids))
+
+
+@dead.command("delete")
+@with_app
+@click.argument("task_ids", nargs=-1, required=True, metavar="ID...")
+def delete_dead(app: MiniCelery, task_ids: tuple[str, ...]) -> None:
+    """Delete dead letters."""
+    for task_id in task_ids:
+        app.discard(task_id)
+    click.echo(len(task_ids))
+
+
+@main.command()
+@with_app
+def doctor(app: MiniCelery) -> None:
+    """Check that every task is in exactly one place. Exit code 1 if one is not."""
+    found = list(app.doctor.violations())
+    for violation in found:
+        click.echo(str(violation))
+    words = f"{len(found)} tasks break it" if found else "it holds"
+    click.echo(f"the law that every task is in exactly one place: {words}", err=True)
+    sys.exit(1 if found else 0)
+
+
+def _value(text: str) -> Any:
+    try:
+        return codec.decode_foreign(text.encode("utf-8", "surrogateescape"))
+    except MiniCeleryError:
+        return text
+
+
+def _key_and_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"'{text}' is not KEY=JSON", "/kwargs")
+    return key, _value(value)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
