@@ -11,5 +11,6 @@ pass_full_memory(workers)
 for i = 2, #KEYS do
   redis.call('ZADD', workers, lease_end, ARGV[2 * i - 1])
   redis.call('SET', KEYS[i], ARGV[2 * i])
+  redis.call('PERSIST', key.claims(ARGV[2 * i - 1]))
 end
 return known

@@ -17,9 +17,15 @@ local function delivery(id, token, deliveries, task)
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
-if not lease_end or tonumber(lease_end) <= at then return {'unregistered'} end
 local last = tonumber(redis.call('HGET', claims, thread) or 0)
 if number < last then return {'stale'} end
+if not lease_end or tonumber(lease_end) <= at then
+  -- Remembered all the same: a copy of this claim that comes late, when there is a lease, must take nothing.
+  pass_full_memory(workers)
+  redis.call('HSET', claims, thread, number)
+  if not lease_end then redis.call('EXPIRE', claims, CLAIMS_KEPT) end
+  return {'unregistered'}
+end
 if number == last then
   local again = {'ok', {}}
   local held = redis.call('HGETALL', claimed)

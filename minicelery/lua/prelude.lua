@@ -2,6 +2,8 @@
 -- that several transitions have in common. ARGV[1] is always the key prefix of the namespace.
 
 local BELL_CAP = 100
+-- Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
+local CLAIMS_KEPT = 3600
 
 local function now()
   local t = redis.call('TIME')

@@ -1,5 +1,5 @@
 -- recover: RUNNING → PENDING at the head of its queue, for what a worker that is gone had claimed; the worker's own
--- keys go with its last task.
+-- keys go with its last task, and the numbers of its claims an hour later.
 -- KEYS  workers, then worker, claimed, claims and wake of the worker
 -- ARGV  prefix, worker, 'ended' (its parent saw it end) or 'expired' (only if its lease is over), the most to recover
 --       in one call, then the ids of tasks that had begun ('*' = all): these count a crash
@@ -36,6 +36,7 @@ for queue, times in pairs(rung) do ring(queue, times) end
 local left = #held / 2 - #gone
 if left == 0 then
   redis.call('ZREM', workers, worker)
-  redis.call('DEL', info, claimed, claims, wake)
+  redis.call('DEL', info, claimed, wake)
+  redis.call('EXPIRE', claims, CLAIMS_KEPT)
 end
 return {#current, left}

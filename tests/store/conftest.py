@@ -1,0 +1,79 @@
+"""Drives the scripts by hand: who claims what, and where everything is afterwards."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from minicelery import MiniCelery
+from minicelery.broker import Claim, Claimed, Settlement
+from minicelery.message import Delivery, Message
+from minicelery.states import Status
+
+
+class Desk:
+    """The broker, with the numbers filled in."""
+
+    def __init__(self, app: MiniCelery) -> None:
+        self.app = app
+        self.broker = app.broker
+        self._claims = itertools.count(1)
+
+    def message(self, task_id: str, queue: str = "default", **more: object) -> Message:
+        return Message(task_id, "add", "[1,2]", "{}", queue, 3, **more)
+
+    def submit(self, *task_ids: str, queue: str = "default", **more: object) -> list[Status | None]:
+        return self.broker.enqueue([self.message(task_id, queue, **more) for task_id in task_ids])
+
+    def hire(self, *workers: str, lease: float = 60.0) -> None:
+        self.broker.beat(dict.fromkeys(workers, "{}"), lease)
+
+    def claim(self, worker: str = "w", count: int = 1, queues: tuple[str, ...] = ("default",)) -> Claimed:
+        number = next(self._claims)
+        return self.broker.claim(Claim(worker, 0, number, f"nonce{number:06}", queues, count))
+
+    def take(self, worker: str = "w") -> Delivery:
+        [delivery] = self.claim(worker).deliveries
+        return delivery
+
+    def settle(
+        self, delivery: Delivery, status: Status = Status.SUCCESS, body: str = "3", delay: float = 0, worker: str = "w"
+    ) -> bool:
+        [kept] = self.broker.settle(worker, [Settlement(delivery.id, delivery.token, status, body, delay)])
+        return kept
+
+    def fail(self, delivery: Delivery, worker: str = "w") -> bool:
+        body = '{"type":"E","message":"m","traceback":"t"}'
+        return self.settle(delivery, Status.FAILED, body, worker=worker)
+
+    def where(self, task_id: str) -> list[str]:
+        """The state of a task and every place that holds its id."""
+        keys = self.app.keys
+        locate = [keys.task(task_id), keys.delayed, keys.dead_letter, keys.workers]
+        return list(self.app.scripts.run("locate", locate, [task_id]))
+
+    def lawful(self) -> None:
+        assert [str(violation) for violation in self.app.doctor.violations()] == []
+
+
+@pytest.fixture
+def desk(app: MiniCelery) -> Desk:
+    return Desk(app)
+
+
+@pytest.fixture
+def heard(app: MiniCelery) -> Iterator[Callable[[], list[str]]]:
+    """Listens to the events of the task "t" from now on; called, it gives those published so far."""
+    channel = app.clients.commands.pubsub(ignore_subscribe_messages=True)
+    channel.subscribe(app.keys.events("t"))
+    texts: list[str] = []
+
+    def so_far() -> list[str]:
+        while (message := channel.get_message(timeout=0.05)) is not None or channel.connection.can_read(0):
+            if message:
+                texts.append(message["data"])
+        return texts
+
+    channel.get_message(timeout=1)
+    yield so_far
+    channel.close()

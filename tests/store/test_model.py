@@ -1,0 +1,296 @@
+"""The scripts in random order against a model: several workers, clock jumps, lost and late replies.
+
+The law that every task is in exactly one place is checked after every step, and so is every place's content.
+"""
+
+import hashlib
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from minicelery import MiniCelery, scripts
+from minicelery.broker import Claim, Settlement
+from minicelery.connection import Clients
+from minicelery.message import Delivery, Message
+from minicelery.states import FINISHED, Status
+from tests.conftest import make_app
+
+IDS = ("a", "b", "c", "d", "e")
+WORKERS = ("w1", "w2", "w3")
+QUEUES = ("high", "low")
+LEASE = 15.0
+_runs = itertools.count()
+
+
+@dataclass
+class Model:
+    """What Redis should hold."""
+
+    now: float = 1_000_000.0
+    status: dict[str, Status] = field(default_factory=dict)
+    queue: dict[str, str] = field(default_factory=dict)
+    retries: dict[str, int] = field(default_factory=dict)
+    ready: dict[str, list[str]] = field(default_factory=lambda: {queue: [] for queue in QUEUES})
+    delayed: dict[str, float] = field(default_factory=dict)
+    claimed: dict[str, dict[str, str]] = field(default_factory=lambda: {worker: {} for worker in WORKERS})
+    leases: dict[str, float] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+
+    def holds(self, worker: str, delivery: Delivery) -> bool:
+        return self.claimed[worker].get(delivery.id) == delivery.token
+
+    def make_ready(self, task: str, *, at_the_head: bool = False) -> None:
+        self.status[task] = Status.PENDING
+        line = self.ready[self.queue[task]]
+        line.insert(0 if at_the_head else len(line), task)
+
+
+class Twice:
+    """A client that loses the first reply of a call now and then, so that the call is sent again."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.lose_next = False
+
+    def evalsha(self, *args: Any) -> Any:
+        if self.lose_next:
+            self.lose_next = False
+            self._client.evalsha(*args)
+        return self._client.evalsha(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+class Machine(RuleBasedStateMachine):
+    clients: Clients
+    deliveries = Bundle("deliveries")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wire = Twice(self.clients.commands)
+        self.app: MiniCelery = make_app(Clients(self.wire, self.clients.blocking), f"model{next(_runs)}")
+        self.app.scripts.load_all()
+        self.broker = self.app.broker
+        self.model = Model()
+        self.numbers = itertools.count(1)
+        self.sent: list[Claim] = []
+        self._set_clock()
+
+    def teardown(self) -> None:
+        commands = self.clients.commands
+        if keys := list(commands.scan_iter(f"{self.app.keys.prefix}*")):
+            commands.delete(*keys)
+
+    def _set_clock(self) -> None:
+        self.clients.commands.set(f"{self.app.keys.prefix}clock", f"{self.model.now:.3f}")
+
+    # ---- what can happen ----------------------------------------------------------------------
+
+    @rule(lose=st.booleans())
+    def lose_the_next_reply(self, lose: bool) -> None:
+        self.wire.lose_next = lose
+
+    @rule(seconds=st.sampled_from([-3600.0, -5.0, 1.0, 10.0, 16.0, 3600.0]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.model.now += seconds
+        self._set_clock()
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
+        queue=st.sampled_from(QUEUES),
+        delay=st.sampled_from([None, 5.0]),
+    )
+    def submit(self, ids: list[str], queue: str, delay: float | None) -> None:
+        model = self.model
+        answers = self.broker.enqueue([Message(task, "add", "[]", "{}", queue, 3, delay) for task in ids])
+        for task, answer in zip(ids, answers, strict=True):
+            if task not in model.status:
+                model.queue[task], model.retries[task] = queue, 0
+                if delay is None:
+                    model.make_ready(task)
+                else:
+                    model.status[task] = Status.SCHEDULED
+                    model.delayed[task] = model.now + delay
+            assert answer == (model.status[task] if model.queue[task] == queue else None)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def beat(self, worker: str) -> None:
+        known = self.broker.beat({worker: "{}"}, LEASE)
+        if not self.wire.lose_next:
+            self.model.leases[worker] = self.model.now + LEASE
+        assert set(known) == {worker}
+
+    @rule(target=deliveries, worker=st.sampled_from(WORKERS), count=st.integers(1, 3), reverse=st.booleans())
+    def claim(self, worker: str, count: int, reverse: bool) -> Any:
+        model, number = self.model, next(self.numbers)
+        queues = QUEUES[::-1] if reverse else QUEUES
+        claim = Claim(worker, 0, number, f"n{number:08}", queues, count)
+        claimed = self.broker.claim(claim)
+        self.sent.append(claim)
+        if model.leases.get(worker, 0) <= model.now:
+            assert not claimed.leased
+            return multiple()
+        expected = [task for queue in queues for task in model.ready[queue]][:count]
+        assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(expected)
+        for delivery in claimed.deliveries:
+            model.ready[model.queue[delivery.id]].remove(delivery.id)
+            model.status[delivery.id] = Status.RUNNING
+            model.claimed[worker][delivery.id] = delivery.token
+            assert delivery.retry_count == model.retries[delivery.id]
+        assert claimed.dropped == ()
+        return multiple(*((worker, delivery) for delivery in claimed.deliveries))
+
+    @rule(data=st.data())
+    def an_old_claim_arrives_late(self, data: st.DataObject) -> None:
+        if self.sent:
+            claim = data.draw(st.sampled_from(self.sent))
+            for delivery in self.broker.claim(claim).deliveries:
+                assert self.model.holds(claim.worker, delivery)
+
+    @rule(
+        held=deliveries,
+        status=st.sampled_from([Status.SUCCESS, Status.FAILED, Status.RETRYING]),
+        delay=st.sampled_from([0.0, 5.0]),
+    )
+    def settle(self, held: tuple[str, Delivery], status: Status, delay: float) -> None:
+        model, (worker, delivery) = self.model, held
+        current = model.holds(worker, delivery)
+        [kept] = self.broker.settle(worker, [Settlement(delivery.id, delivery.token, status, "{}", delay)])
+        if not current:
+            return  # kept may be true, when this token has settled or released the task before; nothing changes
+        assert kept
+        del model.claimed[worker][delivery.id]
+        model.status[delivery.id] = status
+        if status is Status.FAILED:
+            model.dead.insert(0, delivery.id)
+        elif status is Status.RETRYING:
+            model.retries[delivery.id] += 1
+            model.delayed[delivery.id] = model.now + delay
+
+    @rule(held=deliveries)
+    def release(self, held: tuple[str, Delivery]) -> None:
+        model, (worker, delivery) = self.model, held
+        current = model.holds(worker, delivery)
+        [given] = self.broker.release(worker, [(delivery.id, delivery.token)])
+        if current:
+            assert given
+            del model.claimed[worker][delivery.id]
+            model.make_ready(delivery.id, at_the_head=True)
+
+    @rule(held=deliveries)
+    def progress(self, held: tuple[str, Delivery]) -> None:
+        worker, delivery = held
+        assert self.broker.progress(delivery.id, delivery.token, '"done":1') == self.model.holds(worker, delivery)
+
+    @rule(worker=st.sampled_from(WORKERS), expired=st.booleans())
+    def recover(self, worker: str, expired: bool) -> None:
+        model = self.model
+        moved = self.broker.recover(worker, expired=expired)
+        if expired and not (worker in model.leases and model.leases[worker] <= model.now):
+            assert moved == 0
+            return
+        lost = list(model.claimed[worker])
+        model.claimed[worker].clear()
+        model.leases.pop(worker, None)
+        self._adopt_order(lost)
+
+    def _adopt_order(self, recovered: list[str]) -> None:
+        """Recovered tasks stand at the head of their queues; in which order among themselves is not promised."""
+        for queue, line in self.model.ready.items():
+            mine = {task for task in recovered if self.model.queue[task] == queue}
+            actual = self._line(queue)
+            assert set(actual[: len(mine)]) == mine
+            line[:0] = actual[: len(mine)]
+        for task in recovered:
+            self.model.status[task] = Status.PENDING
+
+    @rule(early=st.booleans())
+    def promote(self, early: bool) -> None:
+        model = self.model
+        due = sorted((when, task) for task, when in model.delayed.items() if early or when <= model.now)
+        moved, wait = self.broker.promote(early=early)
+        for _, task in due:
+            del model.delayed[task]
+            model.make_ready(task)
+        assert wait == (max(0.0, min(model.delayed.values()) - model.now) if model.delayed else None)
+        assert moved in (len(due), 0)  # 0: the reply was lost, and the second call found nothing
+
+    @rule(task=st.sampled_from(IDS))
+    def revive(self, task: str) -> None:
+        dead = self.model.status.get(task) is Status.FAILED
+        assert self.broker.revive([task], f"r{next(self.numbers)}") == [dead]
+        if dead:
+            self.model.dead.remove(task)
+            self.model.retries[task] = 0
+            self.model.make_ready(task)
+
+    @rule(task=st.sampled_from(IDS))
+    def forget(self, task: str) -> None:
+        self.broker.forget(task, FINISHED)
+        if self.model.status.get(task) in FINISHED:
+            del self.model.status[task]
+            if task in self.model.dead:
+                self.model.dead.remove(task)
+
+    # ---- what must hold -----------------------------------------------------------------------
+
+    def _line(self, queue: str) -> list[str]:
+        return list(self.clients.commands.lrange(self.app.keys.queue(queue), 0, -1))[::-1]
+
+    @invariant()
+    def every_task_is_in_exactly_one_place(self) -> None:
+        lost, self.wire.lose_next = self.wire.lose_next, False
+        assert [str(violation) for violation in self.app.doctor.violations()] == []
+        self.wire.lose_next = lost
+
+    @invariant()
+    def redis_holds_what_the_model_holds(self) -> None:
+        model, commands, keys = self.model, self.clients.commands, self.app.keys
+        assert {queue: self._line(queue) for queue in QUEUES} == model.ready
+        assert dict(commands.zrange(keys.delayed, 0, -1, withscores=True)) == pytest.approx(model.delayed)
+        assert commands.lrange(keys.dead_letter, 0, -1) == model.dead
+        assert {worker: commands.hgetall(keys.claimed(worker)) for worker in WORKERS} == model.claimed
+        stored = {task: commands.hmget(keys.task(task), "status", "retry_count") for task in IDS}
+        assert stored == {
+            task: [model.status[task], str(model.retries[task])] if task in model.status else [None, None]
+            for task in IDS
+        }
+
+
+def test_the_law_holds_after_every_step(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = scripts.load
+
+    def with_a_clock_of_ours(name: str) -> scripts.Script:
+        text = original(name).text
+        clock = "local function now() return tonumber(redis.call('GET', prefix .. 'clock')) end"
+        start = text.index("local function now()")
+        end = text.index("\nend\n", start) + len("\nend\n")
+        text = f"{text[:start]}{clock}\n{text[end:]}"
+        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    monkeypatch.setattr(scripts, "load", with_a_clock_of_ours)
+    monkeypatch.setattr(Machine, "clients", real_clients, raising=False)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=120,
+            stateful_step_count=40,
+            phases=(Phase.generate,),  # a failure is shown as found; making it shorter takes minutes
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

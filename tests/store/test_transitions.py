@@ -1,0 +1,421 @@
+"""Each transition on each server: what it answers, what it changes, and that it may be sent twice."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from minicelery.broker import Claim, Settlement
+from minicelery.states import FINISHED, Status
+from tests.store.conftest import Desk
+
+
+def test_a_submitted_task_is_ready_in_its_queue(desk: Desk) -> None:
+    assert desk.submit("t", queue="mail") == [Status.PENDING]
+
+    assert desk.where("t") == ["PENDING", "ready"]
+    assert desk.app.inspector.queues() == ["mail"]
+    desk.lawful()
+
+
+def test_a_task_with_a_delay_waits_in_the_delayed_set(desk: Desk) -> None:
+    assert desk.submit("t", delay=60) == [Status.SCHEDULED]
+
+    assert desk.where("t") == ["SCHEDULED", "delayed"]
+    assert desk.broker.promote()[0] == 0
+    desk.lawful()
+
+
+def test_a_due_time_in_the_past_means_now(desk: Desk) -> None:
+    assert desk.submit("t", due=1.0) == [Status.PENDING]
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_a_submission_that_is_repeated_is_one_task(desk: Desk) -> None:
+    desk.submit("t")
+    assert desk.submit("t") == [Status.PENDING]
+
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_a_submission_repeated_after_the_end_changes_nothing(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.settle(desk.take())
+
+    assert desk.submit("t") == [Status.SUCCESS]
+    assert desk.where("t") == ["SUCCESS"]
+
+
+def test_an_id_that_another_task_has_is_refused_and_the_rest_of_the_batch_accepted(desk: Desk) -> None:
+    desk.submit("t")
+
+    assert desk.submit("t", "u", queue="mail") == [None, Status.PENDING]
+    assert desk.app.inspector.task("t").queue == "default"
+
+
+def test_the_same_id_twice_in_one_batch_is_one_task(desk: Desk) -> None:
+    assert desk.submit("t", "t") == [Status.PENDING, Status.PENDING]
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_tasks_are_claimed_in_the_order_of_submission(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("a", "b", "c")
+
+    assert [delivery.id for delivery in desk.claim(count=2).deliveries] == ["a", "b"]
+    assert desk.where("a") == ["RUNNING", "claimed"]
+    assert desk.where("c") == ["PENDING", "ready"]
+    desk.lawful()
+
+
+def test_queues_are_served_in_the_order_given(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("low", queue="low")
+    desk.submit("high", queue="high")
+
+    claimed = desk.claim(count=2, queues=("high", "low"))
+
+    assert [delivery.id for delivery in claimed.deliveries] == ["high", "low"]
+
+
+def test_a_claim_repeated_after_a_lost_answer_gives_the_same_tasks(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("a", "b", "c")
+    claim = Claim("w", 0, 1, "abcdef", ("default",), count=2)
+
+    first, again = desk.broker.claim(claim), desk.broker.claim(claim)
+
+    assert [(d.id, d.token) for d in again.deliveries] == [(d.id, d.token) for d in first.deliveries]
+    assert desk.where("c") == ["PENDING", "ready"]
+
+
+def test_a_claim_that_arrives_after_a_later_one_takes_nothing(desk: Desk) -> None:
+    desk.hire("w")
+    desk.broker.claim(Claim("w", 0, 2, "later", ("default",)))
+    desk.submit("t")
+
+    assert desk.broker.claim(Claim("w", 0, 1, "early", ("default",))).deliveries == ()
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_a_worker_without_a_lease_can_claim_nothing(desk: Desk) -> None:
+    desk.submit("t")
+
+    assert not desk.claim("stranger").leased
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_ids_in_a_queue_without_a_waiting_task_are_dropped_and_told(desk: Desk) -> None:
+    desk.hire("w")
+    ready = desk.app.keys.queue("default")
+    desk.submit("t")
+    desk.app.clients.commands.rpush(ready, "rubbish", "ümlaut {}")
+
+    claimed = desk.claim()
+
+    assert set(claimed.dropped) == {"rubbish", "ümlaut {}"}
+    assert [delivery.id for delivery in claimed.deliveries] == ["t"]
+
+
+def test_an_id_that_stands_twice_in_a_queue_is_claimed_once(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.app.clients.commands.lpush(desk.app.keys.queue("default"), "t")
+
+    assert [delivery.id for delivery in desk.claim(count=5).deliveries] == ["t"]
+
+
+def test_success_is_recorded_with_its_result_and_a_time_to_live(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+
+    assert desk.settle(desk.take(), body='{"n":12345678901234567,"e":[]}')
+
+    record = desk.app.inspector.task("t")
+    assert (record.status, record.result) == (Status.SUCCESS, {"n": 12345678901234567, "e": []})
+    assert desk.where("t") == ["SUCCESS"]
+    assert 0 < desk.app.clients.commands.ttl(desk.app.keys.task("t")) <= 86_400
+    desk.lawful()
+
+
+def test_failure_for_good_puts_the_task_into_the_dead_letters(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+
+    assert desk.fail(desk.take())
+
+    assert desk.where("t") == ["FAILED", "dead"]
+    assert desk.app.inspector.task("t").error == {"type": "E", "message": "m", "traceback": "t"}
+    desk.lawful()
+
+
+def test_a_retry_waits_and_is_counted(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+
+    desk.settle(desk.take(), Status.RETRYING, '{"type":"E","message":"m","traceback":"t"}', delay=60)
+
+    assert desk.where("t") == ["RETRYING", "delayed"]
+    assert desk.app.inspector.task("t").retry_count == 1
+    desk.lawful()
+
+
+def test_a_retry_that_is_due_becomes_ready_and_keeps_its_count(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.settle(desk.take(), Status.RETRYING, "{}", delay=0)
+
+    assert desk.broker.promote() == (1, None)
+
+    assert desk.take().retry_count == 1
+    desk.lawful()
+
+
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.FAILED, Status.RETRYING])
+def test_an_outcome_sent_twice_is_recorded_once(desk: Desk, status: Status) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+
+    assert desk.settle(delivery, status, "{}", delay=60)
+    before = desk.where("t"), desk.app.inspector.task("t").retry_count
+    assert desk.settle(delivery, status, "{}", delay=60)
+
+    assert (desk.where("t"), desk.app.inspector.task("t").retry_count) == before
+    desk.lawful()
+
+
+def test_two_outcomes_of_one_delivery_in_one_batch_are_recorded_once(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    one = desk.take()
+    twice = [Settlement(one.id, one.token, Status.FAILED, "{}")] * 2
+
+    assert desk.broker.settle("w", twice) == [True, True]
+    assert desk.where("t") == ["FAILED", "dead"]
+
+
+def test_a_worker_whose_task_was_recovered_can_record_nothing(desk: Desk) -> None:
+    desk.hire("zombie", "w")
+    desk.submit("t")
+    late = desk.take("zombie")
+    desk.broker.recover("zombie", ["t"])
+
+    assert not desk.settle(late, worker="zombie")
+    assert desk.where("t") == ["PENDING", "ready"]
+    current = desk.take("w")
+    assert not desk.settle(late, worker="zombie")
+    assert not desk.fail(late, worker="zombie")
+    assert not desk.settle(late, Status.RETRYING, "{}", worker="zombie")
+    assert not desk.broker.progress("t", late.token, '"done":1')
+    assert desk.broker.release("zombie", [("t", late.token)]) == [False]
+    assert desk.where("t") == ["RUNNING", "claimed"]
+    assert desk.settle(current, worker="w")
+    assert not desk.settle(late, worker="zombie")
+    desk.lawful()
+
+
+def test_a_token_with_the_same_number_from_another_claim_is_refused(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    current = desk.take()
+    number, _, nonce = current.token.partition(".")
+
+    assert not desk.broker.progress("t", f"{number}.{nonce[::-1]}", '"done":1')
+
+
+def test_a_released_task_is_the_next_one_and_counts_no_failure(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("a", "b")
+    first = desk.take()
+
+    assert desk.broker.release("w", [(first.id, first.token)]) == [True]
+
+    record = desk.app.inspector.task("a")
+    assert (record.released, record.crashes, record.retry_count) == (1, 0, 0)
+    assert desk.take().id == "a"
+    desk.lawful()
+
+
+def test_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+    desk.broker.release("w", [(delivery.id, delivery.token)])
+
+    assert desk.broker.release("w", [(delivery.id, delivery.token)]) == [True]
+    assert desk.where("t") == ["PENDING", "ready"]
+    assert desk.app.inspector.task("t").released == 1
+
+
+def test_a_settled_task_is_not_given_back(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+    desk.settle(delivery)
+
+    assert desk.broker.release("w", [(delivery.id, delivery.token)]) == [False]
+    assert desk.where("t") == ["SUCCESS"]
+
+
+def test_all_that_a_dead_worker_held_is_ready_again_and_the_worker_forgotten(desk: Desk) -> None:
+    desk.hire("w")
+    ids = [f"t{number}" for number in range(250)]
+    desk.submit(*ids[:125])
+    desk.submit(*ids[125:])
+    desk.claim(count=250)
+
+    assert desk.broker.recover("w", ["t0"]) == 250
+
+    assert desk.app.inspector.queue_length("default") == 250
+    assert [desk.app.inspector.task(task).crashes for task in ("t0", "t1")] == [1, 0]
+    assert desk.app.inspector.workers() == []
+    assert not desk.claim("w").leased
+    desk.lawful()
+
+
+def test_a_recovery_sent_twice_recovers_once(desk: Desk) -> None:
+    desk.hire("w", "v")
+    desk.submit("t")
+    desk.take()
+    desk.broker.recover("w")
+    desk.take("v")
+
+    assert desk.broker.recover("w") == 0
+    assert desk.where("t") == ["RUNNING", "claimed"]
+
+
+def test_a_live_lease_is_not_taken_for_lost(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.take()
+
+    assert desk.app.inspector.expired_workers() == []
+    assert desk.broker.recover("w", expired=True) == 0
+    assert desk.where("t") == ["RUNNING", "claimed"]
+
+
+def test_a_lease_that_is_over_lets_others_recover_and_counts_a_crash(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.take()
+    desk.hire("w", lease=-1)
+
+    assert desk.app.inspector.expired_workers() == ["w"]
+    assert desk.broker.recover("w", expired=True) == 1
+    assert desk.app.inspector.task("t").crashes == 1
+    desk.lawful()
+
+
+def test_a_dead_letter_is_revived_with_all_its_retries(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.settle(desk.take(), Status.RETRYING, "{}")
+    desk.broker.promote()
+    desk.fail(desk.take())
+
+    assert desk.broker.revive(["t"], "request") == [True]
+
+    record = desk.app.inspector.task("t")
+    assert (record.status, record.retry_count, record.error) == (Status.PENDING, 0, None)
+    assert desk.where("t") == ["PENDING", "ready"]
+    desk.lawful()
+
+
+def test_a_revival_sent_twice_revives_once(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.fail(desk.take())
+    desk.broker.revive(["t"], "request")
+
+    assert desk.broker.revive(["t", "t"], "request") == [True, True]
+    assert desk.where("t") == ["PENDING", "ready"]
+    assert desk.broker.revive(["t", "unknown"], "another") == [False, False]
+
+
+def test_all_dead_letters_are_revived_though_a_foreign_id_is_among_them(desk: Desk) -> None:
+    desk.hire("w")
+    ids = [f"t{number}" for number in range(230)]
+    for start in (0, 115):
+        desk.submit(*ids[start : start + 115])
+    for delivery in desk.claim(count=230).deliveries:
+        desk.fail(delivery)
+    desk.app.clients.commands.rpush(desk.app.keys.dead_letter, "foreign")
+
+    assert desk.app.revive_all() == 230
+    assert desk.app.inspector.dead_letter_ids(0, 10) == ["foreign"]
+    assert desk.take().id == "t0"
+
+
+def test_a_dead_letter_is_forgotten_with_its_place(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.fail(desk.take())
+
+    assert desk.broker.forget("t", FINISHED) is Status.FAILED
+
+    assert desk.where("t") == [""]
+    assert desk.app.inspector.dead_letter_count() == 0
+    assert desk.broker.forget("t", FINISHED) is None
+
+
+def test_an_unfinished_task_is_not_forgotten(desk: Desk) -> None:
+    desk.submit("t")
+
+    assert desk.broker.forget("t", FINISHED) is Status.PENDING
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_progress_is_kept_until_the_next_run(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+
+    assert desk.broker.progress("t", delivery.token, '"done":1,"total":2,"message":"half"')
+    assert desk.app.inspector.task("t").progress == {"done": 1, "total": 2, "message": "half"}
+    desk.broker.release("w", [("t", delivery.token)])
+    desk.take()
+    assert desk.app.inspector.task("t").progress is None
+
+
+def test_every_change_of_state_is_published_once(desk: Desk, heard: Callable[[], list[str]]) -> None:
+    desk.hire("w")
+    desk.submit("t", delay=0.0001)
+    while not desk.broker.promote()[0]:
+        pass
+    delivery = desk.take()
+    desk.broker.progress("t", delivery.token, '"done":1,"total":2,"message":"ü"')
+    for _ in range(2):
+        desk.settle(delivery, Status.RETRYING, '{"type":"E","message":"m","traceback":"t"}')
+    desk.broker.promote()
+    desk.settle(desk.take(), body='"r"')
+    desk.broker.forget("t", FINISHED)
+
+    events = [json.loads(text) for text in heard()]
+
+    names = ["scheduled", "queued", "started", "progress", "retrying", "queued", "started", "completed", "deleted"]
+    assert [event["event"] for event in events] == names
+    assert all(set(event) == {"event", "data"} and event["data"]["task_id"] == "t" for event in events)
+    assert events[3]["data"]["message"] == "ü"
+    assert events[7]["data"]["result"] == "r"
+
+
+def test_an_unprintable_id_put_in_by_hand_is_found_by_the_doctor(desk: Desk) -> None:
+    desk.app.clients.commands.rpush(desk.app.keys.queue("default"), "ghost")
+
+    [violation] = desk.app.doctor.violations()
+
+    assert str(violation) == "ghost: is in default, but there is no such task"
+
+
+def test_the_doctor_finds_a_task_that_is_nowhere_and_one_that_is_twice(desk: Desk) -> None:
+    desk.submit("nowhere", "twice")
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    commands.lrem(keys.queue("default"), 0, "nowhere")
+    commands.zadd(keys.delayed, {"twice": 1})
+
+    assert {str(violation) for violation in desk.app.doctor.violations()} == {
+        "nowhere: is PENDING and in no place, but belongs in ready",
+        "twice: is PENDING and in ready and delayed, but belongs in ready",
+    }
