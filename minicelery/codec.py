@@ -99,9 +99,9 @@ def _fault_of(node: Any) -> str | None:
     if isinstance(node, str):
         return _fault_of_text(node)
     if isinstance(node, dict):
-        odd = next((name for name in node if not isinstance(name, str)), None)
-        if odd is not None:
-            return f"the key {odd!r:.80} is not a string; JSON has string keys only"
+        for name in node:
+            if not isinstance(name, str):
+                return f"the key {name!r:.80} is not a string; JSON has string keys only"
         return next((fault for fault in map(_fault_of_text, node) if fault), None)
     if isinstance(node, float):
         return None if math.isfinite(node) else f"{node} is not JSON; use None or a string"

@@ -62,6 +62,6 @@ class Executor:
     def _judge(self, error: BaseException, delivery: Delivery, policy: RetryPolicy) -> Outcome:
         try:
             return judge(error, delivery.retry_count, delivery.max_retries, policy, self._random())
-        except Exception as broken:  # an exception class of user code that can't even be looked at
+        except BaseException as broken:  # an exception class of user code that can't even be looked at
             body = {"type": "UnreadableError", "message": f"{type(broken).__name__} while reading the error"}
             return Outcome(Status.FAILED, codec.write({**body, "traceback": ""}))

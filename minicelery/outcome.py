@@ -92,14 +92,14 @@ def describe_error(error: BaseException) -> dict[str, str]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:
+    except BaseException as broken:  # user code, which may raise anything
         return f"<no message: its __str__ raised {type(broken).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as broken:
+    except BaseException as broken:
         return f"<no traceback: formatting it raised {type(broken).__name__}>"
 
 

@@ -95,8 +95,8 @@ class Task(Generic[P, R]):
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            pointer = _pointer_of(self._signature, args, kwargs)
-            raise InvalidArguments(f"{self.name}{self._signature} can't be called so: {error}", pointer) from error
+            pointer, reason = _misfit(self._signature, args, kwargs) or ("/args", str(error))
+            raise InvalidArguments(f"{self.name}{self._signature} can't be called so: {reason}", pointer) from error
 
     def _local_context(self) -> TaskContext:
         settings = self.settings
@@ -132,8 +132,8 @@ def _callers_signature(function: Callable[..., Any], bind: bool) -> inspect.Sign
     return signature.replace(parameters=list(signature.parameters.values())[int(bind) :])
 
 
-def _pointer_of(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> str:
-    """The field that keeps the call from fitting."""
+def _misfit(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str] | None:
+    """The field that is too many and the reason. None: something is missing."""
     kinds = [parameter.kind for parameter in signature.parameters.values()]
     positional = [
         name
@@ -141,10 +141,10 @@ def _pointer_of(signature: inspect.Signature, args: list[Any], kwargs: dict[str,
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if len(args) > len(positional) and inspect.Parameter.VAR_POSITIONAL not in kinds:
-        return f"/args/{len(positional)}"
+        return f"/args/{len(positional)}", "too many positional arguments"
     for name in kwargs:
-        taken_twice = name in positional[: len(args)]
-        unknown = name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds
-        if taken_twice or unknown:
-            return f"/kwargs/{name}"
-    return "/args"
+        if name in positional[: len(args)]:
+            return f"/kwargs/{name}", f"multiple values for argument '{name}'"
+        if name not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            return f"/kwargs/{name}", f"unexpected argument '{name}'"
+    return None

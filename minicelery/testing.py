@@ -113,7 +113,8 @@ class EagerSender:
             waited=0.0,
         )
         executor = self._app.make_executor(self._report)
-        return _settled(replace(record, deliveries=number), executor.execute(delivery))
+        outcome = executor.execute(delivery)
+        return _settled(replace(self._records[record.id], deliveries=number), outcome)
 
     def _report(self, task_id: str, token: str, members: str) -> bool:
         self._records[task_id] = replace(self._records[task_id], progress=codec.decode("{" + members + "}"))
