@@ -1,0 +1,149 @@
+"""The OpenAPI document, made from the schemas, and the page that shows it."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from importlib import resources
+from typing import Any
+
+import marshmallow as ma
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Blueprint, Response, render_template, send_from_directory, url_for
+
+from ..version import __version__
+from . import problems, schemas
+from .api import answer
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route, as the document describes it. ``problems`` are the error answers it can give."""
+
+    method: str
+    path: str
+    summary: str
+    status: int
+    answer: type[ma.Schema] | None = None
+    body: type[ma.Schema] | None = None
+    query: type[ma.Schema] | None = None
+    problems: tuple[int, ...] = ()
+    headers: tuple[str, ...] = field(default=())
+
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/tasks",
+        "Submit a task",
+        202,
+        schemas.Submitted,
+        body=schemas.Submission,
+        problems=(400, 409, 413, 415, 422, 503),
+        headers=("Location",),
+    ),
+    Operation("get", "/tasks/{task_id}", "Read a task", 200, schemas.TaskState, problems=(404, 503)),
+    Operation(
+        "get",
+        "/queue/stats",
+        "Count the ready tasks of a queue",
+        200,
+        schemas.QueueStats,
+        query=schemas.QueueQuery,
+        problems=(422, 503),
+    ),
+    Operation(
+        "get",
+        "/queue/dead-letter",
+        "List the tasks that have failed for good",
+        200,
+        schemas.DeadLetters,
+        query=schemas.Page,
+        problems=(422, 503),
+        headers=("Link",),
+    ),
+    Operation("post", "/queue/dead-letter/retry", "Retry all dead letters", 200, schemas.Retried, problems=(503,)),
+    Operation(
+        "post",
+        "/queue/dead-letter/{task_id}/retry",
+        "Retry a dead letter",
+        202,
+        schemas.Submitted,
+        problems=(404, 409, 503),
+    ),
+    Operation("delete", "/queue/dead-letter/{task_id}", "Delete a dead letter", 204, problems=(404, 409, 503)),
+    Operation("get", "/healthz", "Tell that the process is alive", 200, schemas.Health),
+    Operation("get", "/readyz", "Tell that Redis is reachable", 200, schemas.Health, problems=(503,)),
+)
+
+_SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the document and its page to a blueprint."""
+    blueprint.get("/openapi.json")(document)
+    blueprint.get("/docs")(page)
+    blueprint.get("/docs/<path:file>")(file)
+
+
+def document() -> Response:
+    """The OpenAPI document of this API, as it is mounted here."""
+    prefix = url_for(".document").removesuffix("/openapi.json")
+    return answer(describe(prefix))
+
+
+def page() -> str:
+    """The interactive documentation."""
+    return render_template("minicelery/docs.html")
+
+
+def file(file: str) -> Response:
+    """A file of Swagger UI, out of its package."""
+    return send_from_directory(str(_SWAGGER_UI), file, max_age=86_400)
+
+
+def describe(prefix: str) -> dict[str, Any]:
+    """The OpenAPI document of the operations, below a path prefix."""
+    spec = APISpec(
+        title="Mini-Celery",
+        version=__version__,
+        openapi_version="3.1.0",
+        info={"description": "Submit tasks, read their state, look after the dead letters. Live: WS /ws/tasks/{id}."},
+        servers=[{"url": prefix or "/"}],
+        plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+    for path, operations in paths.items():
+        spec.path(path=path, operations=operations)
+    return spec.to_dict()
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    parameters: list[Any] = [{"in": "query", "schema": operation.query}] if operation.query else []
+    if "{task_id}" in operation.path:
+        parameters.append({"in": "path", "name": "task_id", "required": True, "schema": {"type": "string"}})
+    responses = {str(operation.status): _success(operation)}
+    for status in operation.problems:
+        responses[str(status)] = _json(HTTPStatus(status).phrase + ".", schemas.Problem, problems.CONTENT_TYPE)
+    described = {"summary": operation.summary, "parameters": parameters, "responses": responses}
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
+    return described
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": "Done."}
+    if operation.answer:
+        found = _json(operation.summary + ".", operation.answer)
+    if operation.headers:
+        found["headers"] = {name: {"schema": {"type": "string"}} for name in operation.headers}
+    return found
+
+
+def _json(description: str, schema: type[ma.Schema], content_type: str = "application/json") -> dict[str, Any]:
+    return {"description": description, "content": {content_type: {"schema": schema}}}
+
+
+def _schema_name(schema: type[ma.Schema] | ma.Schema) -> str:
+    return schema.__name__ if isinstance(schema, type) else type(schema).__name__

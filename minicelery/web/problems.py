@@ -1,0 +1,64 @@
+"""Errors as RFC 9457 problem documents, with a pointer to the field."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from .. import codec
+from ..errors import (
+    InvalidInput,
+    MiniCeleryError,
+    NotADeadLetter,
+    RedisUnavailable,
+    TaskIdTaken,
+    TaskNotFound,
+    UnknownTask,
+)
+
+RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
+CONTENT_TYPE = "application/problem+json"
+
+_STATUSES: list[tuple[type[MiniCeleryError], HTTPStatus]] = [
+    (TaskIdTaken, HTTPStatus.CONFLICT),
+    (NotADeadLetter, HTTPStatus.CONFLICT),
+    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TaskNotFound, HTTPStatus.NOT_FOUND),
+    (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (MiniCeleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
+]
+
+
+def problem(status: HTTPStatus, detail: str, errors: Sequence[dict[str, str]] = (), **more: Any) -> Response:
+    """A problem document. ``errors`` holds a ``pointer`` and a ``detail`` for each faulty field."""
+    body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    if errors:
+        body["errors"] = list(errors)
+    response = Response(codec.write(body | more), status.value, content_type=CONTENT_TYPE)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def of_error(error: MiniCeleryError) -> Response:
+    """The answer to one of our own errors."""
+    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+    more = {"did_you_mean": error.did_you_mean} if isinstance(error, UnknownTask) else {}
+    if isinstance(error, InvalidInput):
+        return problem(status, str(error), [{"pointer": error.pointer, "detail": error.detail}], **more)
+    if isinstance(error, RedisUnavailable):
+        # The cause names hosts and ports; it is for our log.
+        return problem(status, "Redis can't be used at the moment; nothing was changed, try again.")
+    return problem(status, str(error))
+
+
+def of_http(error: HTTPException) -> Response:
+    """The answer to an error of HTTP itself, with the headers it asks for, such as Allow."""
+    status = HTTPStatus(error.code or 500)
+    response = problem(status, error.description or status.description)
+    for name, value in error.get_headers():
+        if name.lower() != "content-type":
+            response.headers[name] = value
+    return response

@@ -1,0 +1,79 @@
+"""Reads requests: the body, the query, and the application they are for."""
+
+from typing import Any, cast
+
+import marshmallow as ma
+from flask import current_app, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from .. import codec
+from ..app import EXTENSION, MiniCelery
+from ..errors import InvalidInput, InvalidPayload, nearest
+
+
+class BadJson(InvalidPayload):
+    """The body is not JSON at all."""
+
+
+class InvalidFields(InvalidInput):
+    """Some fields of a request are wrong; ``faults`` has a pointer and a detail for each."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(detail for _, detail in faults), faults[0][0])
+        self.faults = faults
+
+
+def celery() -> MiniCelery:
+    """The MiniCelery object of the Flask app that serves this request."""
+    try:
+        return cast(MiniCelery, current_app.extensions[EXTENSION])
+    except KeyError:
+        raise RuntimeError("this Flask app has no Mini-Celery; call MiniCelery(...).init_app(app) first") from None
+
+
+def load_body(schema: ma.Schema) -> dict[str, Any]:
+    """The JSON object in the body, checked. ``BadJson``, ``InvalidFields``, or an HTTP error of 413 or 415."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("send JSON, with the header Content-Type: application/json")
+    request.max_content_length = celery().config.max_body_bytes
+    try:
+        value = codec.decode_foreign(request.get_data(cache=False))
+    except InvalidPayload as error:
+        raise BadJson(error.detail) from error
+    if not isinstance(value, dict):
+        raise InvalidFields([("", f"the body is a JSON {_kind(value)}; send an object")])
+    return _load(schema, value)
+
+
+def load_query(schema: ma.Schema) -> dict[str, Any]:
+    """The query string, checked."""
+    return _load(schema, request.args.to_dict())
+
+
+def _load(schema: ma.Schema, value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return cast(dict[str, Any], schema.load(value))
+    except ma.ValidationError as error:
+        raise InvalidFields(_faults(error.messages, "", list(schema.fields))) from error
+
+
+def _faults(messages: Any, pointer: str, known: list[str]) -> list[tuple[str, str]]:
+    """marshmallow's nested messages as (pointer, detail) pairs."""
+    if isinstance(messages, dict):
+        found = []
+        for name, inner in messages.items():
+            step = f"/{str(name).replace('~', '~0').replace('/', '~1')}"
+            found += _faults(inner, "" if name == "_schema" else pointer + step, known)
+        return found
+    return [(pointer, _sentence(str(message), pointer, known)) for message in messages]
+
+
+def _sentence(message: str, pointer: str, known: list[str]) -> str:
+    if message == "Unknown field.":
+        near = nearest(pointer[1:], known)
+        return "unknown field" + (f"; did you mean '{near}'?" if near else f"; known are {', '.join(known)}")
+    return message
+
+
+def _kind(value: Any) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")

@@ -1,0 +1,150 @@
+"""What requests and answers look like: checked by marshmallow, and the source of the OpenAPI document."""
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from ..outcome import MAX_DELAY, MAX_RETRIES
+from ..states import Status
+
+
+class Number(ma.fields.Float):
+    """A JSON number; a string that looks like one is refused."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Whole(ma.fields.Integer):
+    """A JSON integer; 3.0, "3" and true are refused."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+def _any_json(**more: Any) -> ma.fields.Raw:
+    return ma.fields.Raw(allow_none=True, **more)
+
+
+class Submission(ma.Schema):
+    """A task to be done."""
+
+    name = ma.fields.String(required=True, metadata={"description": "A registered task.", "example": "add"})
+    args = ma.fields.List(_any_json(), metadata={"description": "Positional arguments.", "example": [10, 20]})
+    kwargs = ma.fields.Dict(ma.fields.String(), _any_json(), metadata={"description": "Keyword arguments."})
+    queue = ma.fields.String(metadata={"description": "Default: the task's own queue.", "example": "default"})
+    max_retries = Whole(validate=validate.Range(0, MAX_RETRIES), metadata={"example": 3})
+    countdown = Number(validate=validate.Range(0, MAX_DELAY), metadata={"description": "Seconds from now."})
+    eta = ma.fields.AwareDateTime(format="iso", metadata={"description": "A moment, RFC 3339 with its zone."})
+    task_id = ma.fields.String(
+        metadata={"description": "An id of your own. The same id with the same call is the same task."}
+    )
+
+
+class Submitted(ma.Schema):
+    """A task that Redis has."""
+
+    task_id = ma.fields.String(required=True)
+    status = ma.fields.Enum(Status, required=True)
+    max_retries = ma.fields.Integer(required=True)
+
+
+class TaskError(ma.Schema):
+    """Why a run failed."""
+
+    type = ma.fields.String(required=True, metadata={"example": "ValueError"})
+    message = ma.fields.String(required=True)
+    traceback = ma.fields.String(required=True)
+
+
+class Progress(ma.Schema):
+    """How far a task says it is."""
+
+    done = ma.fields.Float(required=True)
+    total = ma.fields.Float(required=True, allow_none=True)
+    message = ma.fields.String(required=True)
+
+
+class TaskState(ma.Schema):
+    """A task as it is now. Times are RFC 3339, UTC, by Redis's clock."""
+
+    task_id = ma.fields.String(required=True)
+    status = ma.fields.Enum(Status, required=True)
+    result = _any_json(required=True, metadata={"description": "Of a SUCCESS."})
+    error = ma.fields.Nested(TaskError, required=True, allow_none=True, metadata={"description": "Of the last run."})
+    retry_count = ma.fields.Integer(required=True)
+    max_retries = ma.fields.Integer(required=True)
+    created_at = ma.fields.String(required=True, metadata={"format": "date-time"})
+    updated_at = ma.fields.String(required=True, metadata={"format": "date-time"})
+    name = ma.fields.String(required=True)
+    args = ma.fields.List(_any_json(), required=True)
+    kwargs = ma.fields.Dict(ma.fields.String(), _any_json(), required=True)
+    queue = ma.fields.String(required=True)
+    progress = ma.fields.Nested(Progress, required=True, allow_none=True)
+    due = ma.fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+    worker = ma.fields.String(required=True, allow_none=True)
+    deliveries = ma.fields.Integer(required=True, metadata={"description": "Times claimed by a worker."})
+    crashes = ma.fields.Integer(required=True, metadata={"description": "Times its process died in a run."})
+    released = ma.fields.Integer(required=True, metadata={"description": "Times a stopping worker gave it back."})
+
+
+class QueueQuery(ma.Schema):
+    """Which queue."""
+
+    queue = ma.fields.String(load_default="default")
+
+
+class QueueStats(ma.Schema):
+    """How many tasks are ready in a queue."""
+
+    queue_length = ma.fields.Integer(required=True)
+    queue_name = ma.fields.String(required=True, metadata={"example": "queue:default"})
+
+
+class Page(ma.Schema):
+    """Which part of a list."""
+
+    limit = ma.fields.Integer(load_default=50, validate=validate.Range(1, 200))
+    offset = ma.fields.Integer(load_default=0, validate=validate.Range(0))
+
+
+class DeadLetters(ma.Schema):
+    """A page of dead letters, newest first; ``count`` is the number of all."""
+
+    count = ma.fields.Integer(required=True)
+    tasks = ma.fields.List(ma.fields.Nested(TaskState), required=True)
+
+
+class Retried(ma.Schema):
+    """How many dead letters went back into their queues."""
+
+    retried = ma.fields.Integer(required=True)
+
+
+class Health(ma.Schema):
+    """Whether this process can do its work."""
+
+    status = ma.fields.String(required=True, metadata={"example": "ok"})
+
+
+class FieldError(ma.Schema):
+    """A fault in one field."""
+
+    pointer = ma.fields.String(required=True, metadata={"description": "JSON pointer", "example": "/args/0"})
+    detail = ma.fields.String(required=True)
+
+
+class Problem(ma.Schema):
+    """An error, after RFC 9457."""
+
+    type = ma.fields.String(required=True, metadata={"example": "about:blank"})
+    title = ma.fields.String(required=True)
+    status = ma.fields.Integer(required=True)
+    detail = ma.fields.String(required=True)
+    errors = ma.fields.List(ma.fields.Nested(FieldError))
+    did_you_mean = ma.fields.String(allow_none=True)

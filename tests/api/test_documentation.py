@@ -1,0 +1,48 @@
+"""The OpenAPI document and its page."""
+
+import re
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from minicelery.web.documentation import OPERATIONS
+
+
+def test_the_document_describes_every_route_of_the_api_and_no_other(flask_app: Flask) -> None:
+    served = {
+        (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        for rule in flask_app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint.startswith("minicelery.") and not rule.websocket
+    }
+    pages = {path for _, path in served if path.startswith(("/docs", "/static", "/watch", "/openapi", "/ws/"))}
+
+    assert {(op.method, op.path) for op in OPERATIONS} == {(m, p) for m, p in served if p not in pages}
+
+
+def test_the_document_is_openapi_with_the_schemas_of_requests_and_answers(http: FlaskClient) -> None:
+    document = http.get("/openapi.json").json
+
+    assert document["openapi"] == "3.1.0"
+    submission = document["components"]["schemas"]["Submission"]
+    assert submission["required"] == ["name"]
+    assert set(document["paths"]["/tasks"]["post"]["responses"]) >= {"202", "400", "413", "415", "422", "503"}
+
+
+def test_the_page_and_its_files_come_from_here(http: FlaskClient) -> None:
+    page = http.get("/docs")
+
+    assert page.status_code == 200
+    addresses = re.findall(r'(?:src|href|data-document)="([^"]+)"', page.text)
+    assert len(addresses) == 5
+    for address in addresses:
+        assert address.startswith("/")
+        with http.get(address) as response:
+            assert response.status_code == 200
+    assert not re.search(r"https?://", page.text)
+
+
+def test_the_root_leads_to_the_documentation(http: FlaskClient) -> None:
+    assert http.get("/").headers["Location"] == "/docs"
+    with http.get("/watch") as page:
+        assert page.status_code == 200
