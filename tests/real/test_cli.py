@@ -1,0 +1,112 @@
+"""The command line against a real server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from minicelery.embedded import EmbeddedServer, free_port
+from tests.real.conftest import Crew
+from tests.stack import ROOT
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(crew: Crew) -> Run:
+    def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "minicelery", *arguments]
+        environ = {"MINICELERY_APP": "tests.real.tasks:app", **environ}
+        return subprocess.run(
+            command, cwd=ROOT, env=crew._environ(environ), capture_output=True, text=True, timeout=30, check=False
+        )
+
+    return run
+
+
+def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
+    crew.start()
+
+    done = run("enqueue", "add", "2", "3", "--wait")
+
+    assert (done.returncode, done.stdout) == (0, "5\n")
+
+
+def test_a_failed_task_is_exit_code_1_with_the_traceback(run: Run, crew: Crew) -> None:
+    crew.start()
+
+    done = run("enqueue", "fail", "broken", "--max-retries", "0", "--wait")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ValueError: broken" in done.stderr
+    assert "Traceback" in done.stderr
+
+
+def test_a_task_is_shown_and_a_missing_one_is_exit_code_4(run: Run) -> None:
+    task_id = run("enqueue", "add", "-k", "x=1", "-k", "y=[2]", "--queue", "mail").stdout.strip()
+
+    state = json.loads(run("task", task_id).stdout)
+
+    assert (state["status"], state["kwargs"], state["queue"]) == ("PENDING", {"x": 1, "y": [2]}, "mail")
+    assert run("queues").stdout == "mail\t1\ndead_letter\t0\n"
+    assert run("task", "none").returncode == 4
+
+
+def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
+    assert run("enqueue", "add", "1", "2", "--wait", "--timeout", "0.1").returncode == 124
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("enqueue", "ad", "1", "2"), "did you mean 'add'"),
+        (("enqueue", "add", "1"), "missing a required argument: 'y'"),
+        (("enqueue", "add", "1", "2", "--countdown", "-1"), "not a delay"),
+        (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
+        (("dead", "retry"), "give ids, or --all"),
+        (("--app",), ""),
+    ],
+)
+def test_wrong_use_is_exit_code_2_with_the_reason(run: Run, arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_redis_is_exit_code_3(run: Run) -> None:
+    done = run("task", "x", MINICELERY_REDIS_URL=f"redis://127.0.0.1:{free_port()}", MINICELERY_PATIENCE="0.1")
+
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> None:
+    crew.start()
+    ids = []
+    for word in ("a", "b", "c"):
+        done = run("enqueue", "fail", word, "--max-retries", "0", "--wait")
+        ids.append(done.stderr.split()[1])
+
+    listed = [json.loads(line) for line in run("dead", "list").stdout.splitlines()]
+    assert [letter["task_id"] for letter in listed] == ids[::-1]
+    assert run("dead", "delete", ids[0]).stdout == "1\n"
+    assert run("dead", "retry", ids[0]).returncode == 4
+    assert run("dead", "retry", ids[1]).stdout == "1\n"
+
+
+def test_the_doctor_tells_a_broken_law_by_exit_code_1(run: Run, crew: Crew, server: EmbeddedServer) -> None:
+    import redis
+
+    run("enqueue", "add", "1", "2")
+    assert run("doctor").returncode == 0
+    with redis.Redis.from_url(server.url) as client:
+        client.delete(f"{crew.namespace}:queue:default")
+
+    done = run("doctor")
+
+    assert done.returncode == 1
+    assert "is PENDING and in no place, but belongs in ready" in done.stdout

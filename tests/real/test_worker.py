@@ -1,0 +1,301 @@
+"""A real worker: what it runs, how it stops, and what happens when parts of it die."""
+
+import itertools
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from minicelery import MiniCelery
+from minicelery.config import Config
+from minicelery.connection import connect
+from minicelery.embedded import EmbeddedServer, ServerOptions
+from minicelery.errors import TaskFailed
+from minicelery.states import Status
+from tests.conftest import make_app
+from tests.real.conftest import Crew, declare
+from tests.stack import wait_until
+
+PATIENCE = 30.0
+
+
+def call(app: MiniCelery, name: str, *args: Any, **options: Any) -> Any:
+    return app.tasks.find(name).apply_async(args, **options)
+
+
+def statuses(app: MiniCelery, results: list[Any]) -> Counter[str]:
+    records = app.inspector.tasks([result.id for result in results])
+    return Counter(record.status.value if record else "gone" for record in records)
+
+
+def lawful(app: MiniCelery) -> None:
+    assert [str(violation) for violation in app.doctor.violations()] == []
+
+
+def test_a_task_runs_and_its_result_comes_back(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "2").ready()
+
+    assert call(tasks, "add", 2, 3).get(PATIENCE) == 5
+    wait_until(lambda: "add" in worker.text and "succeeded in" in worker.text, what="the log line")
+    assert "queues   default" in worker.text
+    assert "threads  2" in worker.text
+
+
+def test_progress_is_published_and_kept(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start()
+
+    result = call(tasks, "steps", 3)
+
+    assert result.get(PATIENCE) == 3
+    assert result.record.progress == {"done": 3, "total": 3, "message": "step 3"}
+
+
+def test_a_failing_task_is_retried_and_then_a_dead_letter(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start()
+    result = call(tasks, "fail", "broken", max_retries=2)
+
+    with pytest.raises(TaskFailed, match="ValueError: broken") as caught:
+        result.get(PATIENCE)
+
+    record = result.record
+    assert (record.retry_count, record.deliveries, record.crashes) == (2, 3, 0)
+    assert "raise ValueError(message)" in caught.value.traceback
+    assert [letter.id for letter in tasks.dead_letters()] == [result.id]
+    lawful(tasks)
+
+
+def test_a_thread_outlives_a_task_that_exits(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start("--threads", "1")
+
+    with pytest.raises(TaskFailed, match="SystemExit: bye"):
+        call(tasks, "leave").get(PATIENCE)
+    assert call(tasks, "add", 1, 1).get(PATIENCE) == 2
+
+
+def test_queues_are_served_in_the_order_given(crew: Crew, tasks: MiniCelery) -> None:
+    low = [call(tasks, "add", 0, 0, queue="low") for _ in range(20)]
+    high = [call(tasks, "add", 0, 0, queue="high") for _ in range(20)]
+
+    crew.start("--threads", "1", "--queues", "high,low")
+    low[-1].get(PATIENCE)
+
+    last_high = max(result.record.updated_at for result in high)
+    assert last_high <= min(result.record.started_at or 0 for result in low)
+
+
+def test_a_delayed_task_starts_when_due_on_an_idle_worker(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start().ready()
+    results = [call(tasks, "add", 1, 1, countdown=delay) for delay in (1.1, 0.7, 0.3)]
+
+    for result in results:
+        assert result.get(PATIENCE) == 2
+
+    for result, delay in zip(results, (1.1, 0.7, 0.3), strict=True):
+        late = (result.record.started_at or 0) - result.record.created_at - delay
+        assert late >= -0.002
+        assert late < 2, "far less than the five seconds after which the delayed set is looked at unasked"
+
+
+def test_sigterm_finishes_what_runs_and_takes_nothing_more(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "2")
+    running = [call(tasks, "nap", 1) for _ in range(2)]
+    wait_until(lambda: statuses(tasks, running)["RUNNING"] == 2, what="the start of both")
+    waiting = [call(tasks, "add", 1, 1) for _ in range(3)]
+
+    worker.signal(signal.SIGTERM)
+
+    assert worker.end() == (0, "Stopped: 2 finished, 0 to be retried, 0 handed back, 0 lost.")
+    assert statuses(tasks, running) == {"SUCCESS": 2}
+    assert statuses(tasks, waiting) == {"PENDING": 3}
+    assert tasks.inspector.workers() == []
+    lawful(tasks)
+
+
+def test_what_outlasts_the_grace_is_handed_back_and_is_the_next_one(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1", "--grace", "0.2")
+    running = call(tasks, "nap", 60)
+    wait_until(lambda: running.status is Status.RUNNING, what="the start")
+    call(tasks, "add", 1, 1)
+
+    worker.signal(signal.SIGTERM)
+
+    assert worker.end() == (0, "Stopped: 0 finished, 0 to be retried, 1 handed back, 0 lost.")
+    record = running.record
+    assert (record.status, record.released, record.crashes, record.retry_count) == (Status.PENDING, 1, 0, 0)
+    assert tasks.clients.commands.lrange(tasks.keys.queue("default"), -1, -1) == [running.id]
+    lawful(tasks)
+
+
+def test_a_second_signal_stops_now(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1", "--grace", "60")
+    running = call(tasks, "nap", 60)
+    wait_until(lambda: running.status is Status.RUNNING, what="the start")
+
+    worker.signal(signal.SIGINT)
+    wait_until(lambda: "stopping" in worker.text, what="the first signal")
+    worker.signal(signal.SIGINT)
+
+    assert worker.end() == (0, "Stopped: 0 finished, 0 to be retried, 1 handed back, 0 lost.")
+    assert running.status is Status.PENDING
+
+
+def test_an_idle_worker_stops_at_once_and_leaves_no_key_of_its_own(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start().ready()
+    wait_until(lambda: tasks.inspector.workers(), what="the registration")
+
+    worker.signal(signal.SIGTERM)
+
+    assert worker.end()[0] == 0
+    left = set(tasks.clients.commands.scan_iter(f"{tasks.keys.prefix}*"))
+    assert all(key.endswith(":claims") and tasks.clients.commands.ttl(key) > 0 for key in left)
+
+
+def test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once(
+    crew: Crew, tasks: MiniCelery, tmp_path: Path
+) -> None:
+    worker = crew.start("--threads", "2", MINICELERY_LEASE="600")
+    neighbour = call(tasks, "nap", 0.5)
+    wait_until(lambda: neighbour.status is Status.RUNNING, what="the start of the neighbour")
+
+    crashed = call(tasks, "crash_once", str(tmp_path / "marker"))
+
+    assert crashed.get(PATIENCE) == "run after a crash, retry_count 0"
+    assert neighbour.get(PATIENCE) == "rested"
+    assert crashed.record.crashes == 1
+    assert "was ended by SIGKILL; 2 tasks are ready again" in worker.text
+    lawful(tasks)
+
+
+def test_a_child_does_not_outlive_a_killed_parent(crew: Crew) -> None:
+    worker = crew.start().ready()
+
+    worker.kill_all()
+
+
+def test_a_task_that_holds_pythons_lock_for_longer_than_the_lease_is_not_taken_away(
+    crew: Crew, tasks: MiniCelery
+) -> None:
+    crew.start("--threads", "2", MINICELERY_LEASE="0.5")
+    crew.start("--threads", "1", MINICELERY_LEASE="0.5")
+    result = call(tasks, "hold_the_lock", 27)
+
+    assert result.get(90) is True
+
+    record = result.record
+    assert (record.deliveries, record.crashes) == (1, 0)
+    assert record.updated_at - (record.started_at or 0) > 0.5, "too short to show anything; give it more letters"
+
+
+def test_kill_9_in_the_middle_of_500_tasks_loses_none_and_records_none_twice(crew: Crew, tasks: MiniCelery) -> None:
+    results = tasks.submit_many(tasks.tasks.find("nap").s(0.005) for _ in range(500))
+    channel = tasks.clients.commands.pubsub(ignore_subscribe_messages=True)
+    channel.psubscribe(tasks.keys.events("*"))
+    channel.get_message(timeout=5)  # the subscription
+    first = crew.start("--threads", "5")
+    wait_until(lambda: statuses(tasks, results)["SUCCESS"] > 100, 30, "the first hundred")
+
+    first.kill_all()
+    done_before = statuses(tasks, results)["SUCCESS"]
+    crew.start("--threads", "5")
+    wait_until(lambda: statuses(tasks, results)["SUCCESS"] == 500, 60, "the end of all 500")
+
+    completed: Counter[str] = Counter()
+    while message := channel.get_message(timeout=0.5):
+        if message["data"].startswith('{"event":"completed"'):
+            completed[message["channel"]] += 1
+    channel.close()
+    assert 100 < done_before < 500
+    assert len(completed) == 500
+    assert set(completed.values()) == {1}
+    assert tasks.inspector.dead_letter_count() == 0
+    lawful(tasks)
+
+
+def test_a_worker_lives_through_a_restart_of_redis(tmp_path: Path, namespace: str) -> None:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+        crew = Crew(server.url, namespace, tmp_path)
+        app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
+        worker = crew.start("--threads", "2").ready()
+        try:
+            running = call(app, "nap", 1.0)
+            wait_until(lambda: running.status is Status.RUNNING, what="the start")
+
+            server.kill()
+            wait_until(lambda: "trying until it is back" in worker.text, what="the worker's word")
+            server.start()
+
+            assert running.get(PATIENCE) == "rested"
+            assert call(app, "add", 1, 2).get(PATIENCE) == 3
+            assert running.record.deliveries == 1
+            wait_until(lambda: "Redis is back" in worker.text, what="the worker's word")
+            lawful(app)
+        finally:
+            worker.signal(signal.SIGTERM)
+            worker.end()
+            app.clients.close()
+
+
+def test_a_thousand_submissions_from_a_hundred_threads_raise_nothing(tasks: MiniCelery) -> None:
+    faults: list[BaseException] = []
+
+    def submit() -> None:
+        try:
+            for number in range(10):
+                call(tasks, "add", number, 1)
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=submit) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert tasks.inspector.queue_length("default") == 1000
+
+
+def test_an_idle_worker_asks_redis_for_fewer_than_ten_commands_a_second(crew: Crew) -> None:
+    with EmbeddedServer() as own, redis.Redis.from_url(own.url, decode_responses=True, protocol=2) as client:
+        worker = Crew(own.url, crew.namespace, crew.folder, crew.workers).start("--threads", "5", MINICELERY_LEASE="15")
+        worker.ready()
+        wait_until(lambda: client.exists(f"{crew.namespace}:workers"), what="the registration")
+
+        with client.monitor() as monitor:
+            heard = itertools.takewhile(lambda line: "the end" not in line["command"], monitor.listen())
+            threading.Timer(6, client.echo, ["the end"]).start()
+            asked = [line["command"] for line in heard if line["client_type"] != "lua"]
+
+        assert 6 <= len(asked) < 60, Counter(command.split()[0] for command in asked)
+        worker.signal(signal.SIGTERM)
+        worker.end()
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        ("nowhere:app", "no module 'nowhere'"),
+        ("tests.real.tasks:nothing", "is not a MiniCelery object"),
+        ("json", "0 MiniCelery objects in 'json'"),
+    ],
+)
+def test_an_application_that_is_not_there_is_said_and_ends_with_2(crew: Crew, app: str, words: str) -> None:
+    worker = crew.start(app=app)
+
+    code, line = worker.end()
+
+    assert code == 2
+    assert words in line
+
+
+def test_a_wrong_setting_is_said_and_ends_with_2(crew: Crew) -> None:
+    worker = crew.start(MINICELERY_LEESE="3")
+
+    code, line = worker.end()
+
+    assert code == 2
+    assert "did you mean MINICELERY_LEASE?" in line
