@@ -1,0 +1,85 @@
+"""Strict JSON: unchanged, or refused with the place."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicelery import codec
+from minicelery.errors import InvalidPayload
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20)
+
+
+@given(values)
+def test_any_json_value_comes_back_unchanged(value: object) -> None:
+    back = codec.decode(codec.encode(value))
+
+    assert back == value
+    assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer", "words"),
+    [
+        (math.nan, "", "not JSON"),
+        ([1, math.inf], "/1", "not JSON"),
+        ({"a": [{"b/c~": math.nan}]}, "/a/0/b~1c~0", "not JSON"),
+        ({1: 2}, "", "not a string"),
+        ([{None: 2}], "/0", "not a string"),
+        ({1, 2}, "", "a set is not JSON"),
+        ([b"x"], "/0", "bytes"),
+        ("a\ud800", "", "surrogate"),
+        ({"\udfff": 1}, "", "surrogate"),
+        ("\x00", "", "NUL"),
+        (2**15_000, "", "digits"),
+    ],
+    ids=map(str, range(11)),
+)
+def test_a_value_that_json_would_change_is_refused_with_its_place(value: object, pointer: str, words: str) -> None:
+    with pytest.raises(InvalidPayload, match=words) as caught:
+        codec.encode(value, "")
+
+    assert caught.value.pointer == pointer
+
+
+def test_nesting_is_bounded() -> None:
+    value: object = 1
+    for _ in range(codec.MAX_DEPTH):
+        value = [value]
+    codec.encode(value)
+
+    with pytest.raises(InvalidPayload, match="deeper than 64"):
+        codec.encode([value])
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+
+    with pytest.raises(InvalidPayload, match="deeper"):
+        codec.encode(loop)
+
+
+def test_a_backslash_u0000_written_out_is_no_nul() -> None:
+    assert codec.decode(codec.encode("\\u0000")) == "\\u0000"
+
+
+def test_the_size_is_counted_in_bytes() -> None:
+    codec.encode("ü" * 10, max_bytes=22)
+
+    with pytest.raises(InvalidPayload, match="22 bytes of JSON, above the limit of 21"):
+        codec.encode("ü" * 10, max_bytes=21)
+
+
+def test_tuples_become_lists() -> None:
+    assert codec.decode(codec.encode((1, (2,)))) == [1, [2]]
+
+
+@given(values)
+def test_json_from_outside_is_read_as_python_reads_it(value: object) -> None:
+    assert codec.decode_foreign(json.dumps(value).encode()) == value

@@ -1,0 +1,96 @@
+"""Settings: where they come from, and what is said about wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from minicelery.config import Config, variables
+from minicelery.errors import ConfigError
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert Config.from_env({}) == Config()
+
+
+def test_the_plain_names_are_read() -> None:
+    config = Config.from_env(
+        {
+            "REDIS_HOST": "redis.example",
+            "REDIS_PORT": "7000",
+            "WORKER_CONCURRENCY": "9",
+            "API_HOST": "0.0.0.0",
+            "API_PORT": "80",
+        }
+    )
+
+    assert config.redis_url == "redis://redis.example:7000/0"
+    assert (config.worker_concurrency, config.api_host, config.api_port) == (9, "0.0.0.0", 80)
+
+
+def test_a_url_wins_over_host_and_port() -> None:
+    environ = {"REDIS_HOST": "a", "MINICELERY_REDIS_URL": "rediss://b:1/2"}
+
+    assert Config.from_env(environ).redis_url == "rediss://b:1/2"
+
+
+def test_a_password_is_put_into_the_url_safely() -> None:
+    environ = {"REDIS_HOST": "::1", "REDIS_PASSWORD": "p@ss/word"}
+
+    assert Config.from_env(environ).redis_url == "redis://:p%40ss%2Fword@[::1]:6379/0"
+
+
+def test_the_environment_wins_over_a_dotenv_file_and_keywords_over_both(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("MINICELERY_LEASE=3\nMINICELERY_GRACE=4\nWORKER_CONCURRENCY=5\n")
+
+    config = Config.from_env({"MINICELERY_GRACE": "6", "WORKER_CONCURRENCY": "7"}, dotenv, worker_concurrency=8)
+
+    assert (config.lease, config.grace, config.worker_concurrency) == (3, 6, 8)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Config.from_env({"REDIS_HOST": "", "MINICELERY_LEASE": ""}) == Config()
+
+
+def test_all_faults_are_told_at_once_with_the_nearest_name() -> None:
+    environ = {
+        "MINICELERY_LEESE": "3",
+        "MINICELERY_REDIS_URL": "http://x",
+        "WORKER_CONCURRENCY": "0",
+        "REDIS_PORT": "many",
+        "MINICELERY_LOG_LEVEL": "LOUD",
+    }
+
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(environ, pool_sise=3)
+
+    text = "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 6
+    assert "MINICELERY_LEESE: nothing reads this variable; did you mean MINICELERY_LEASE?" in text
+    assert "pool_sise: there is no setting of this name; did you mean pool_size?" in text
+    for name in ("MINICELERY_REDIS_URL", "WORKER_CONCURRENCY", "REDIS_PORT", "MINICELERY_LOG_LEVEL"):
+        assert f"{name}=" in text
+
+
+def test_a_password_is_never_shown() -> None:
+    environ = {"MINICELERY_REDIS_URL": "http://:geheim@x"}
+
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(environ)
+
+    assert "geheim" not in str(caught.value)
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:
+    environ = {
+        "MINICELERY_SERVICE_HOST": "10.0.0.1",
+        "MINICELERY_SERVICE_PORT": "80",
+        "MINICELERY_PORT": "tcp://10.0.0.1:80",
+        "MINICELERY_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+
+    assert Config.from_env(environ) == Config()
+
+
+def test_every_setting_has_a_variable() -> None:
+    assert set(variables().values()) == set(Config.__dataclass_fields__)

@@ -1,0 +1,116 @@
+"""Delivery → outcome, whatever user code does."""
+
+import sys
+from typing import Any, NoReturn
+
+import pytest
+
+from minicelery import MiniCelery, TaskContext, codec
+from minicelery.executor import Executor
+from minicelery.message import Delivery
+from minicelery.outcome import Outcome
+from minicelery.states import Status
+
+
+class Bench:
+    def __init__(self, app: MiniCelery, leased: bool = True) -> None:
+        self.reports: list[str] = []
+        self.leased = leased
+        self.app = app
+        self.executor = Executor(app.tasks.find, self.report, lambda: 0.5)
+
+    def report(self, task_id: str, token: str, members: str) -> bool:
+        self.reports.append(members)
+        return self.leased
+
+    def run(self, function: Any, args: list[Any] | None = None, retry_count: int = 0, **options: Any) -> Outcome | None:
+        self.app.task(name="t", **options)(function)
+        delivery = Delivery("id", "1.x", 1, "t", codec.encode(args or []), "{}", "default", retry_count, 3, 0.0)
+        return self.executor.execute(delivery)
+
+
+@pytest.fixture
+def bench(fake_app: MiniCelery) -> Bench:
+    return Bench(fake_app)
+
+
+def test_a_result_is_a_success(bench: Bench) -> None:
+    assert bench.run(lambda x: [x, None], [2**70]) == Outcome(Status.SUCCESS, f"[{2**70},null]")
+
+
+def test_an_unknown_task_fails_for_good(bench: Bench) -> None:
+    outcome = bench.executor.execute(Delivery("id", "1.x", 1, "none", "[]", "{}", "default", 0, 3, 0.0))
+
+    assert outcome
+    assert outcome.status is Status.FAILED
+    assert "no task 'none'" in codec.decode(outcome.body)["message"]
+
+
+def test_a_result_that_is_not_json_fails_without_a_retry(bench: Bench) -> None:
+    outcome = bench.run(lambda: {"a": {1}})
+
+    assert outcome
+    assert outcome.status is Status.FAILED
+    assert codec.decode(outcome.body)["message"].startswith("/result/a: a set is not JSON")
+
+
+def _deep() -> NoReturn:
+    _deep()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: _raise(SystemExit(1)),
+        lambda: _raise(KeyboardInterrupt()),
+        lambda: _raise(GeneratorExit()),
+        lambda: sys.exit("bye"),
+        _deep,
+        lambda: _raise(Broken()),
+        lambda: _raise(type("Odd\ud800", (Exception,), {})()),
+        lambda: object(),
+        lambda: "\ud800",
+        lambda: float("nan"),
+        lambda: "x" * 2_000_000,
+    ],
+)
+def test_whatever_a_task_does_is_an_outcome(bench: Bench, function: Any) -> None:
+    outcome = bench.run(function, retry_count=3)
+
+    assert outcome
+    assert outcome.status is Status.FAILED
+    assert set(codec.decode(outcome.body)) == {"type", "message", "traceback"}
+
+
+def test_a_bound_task_knows_itself_and_reports(bench: Bench) -> None:
+    def task(self: TaskContext) -> list[Any]:
+        self.progress(1, 2, "half")
+        return [self.id, self.retry_count, self.token]
+
+    outcome = bench.run(task, retry_count=2, bind=True)
+
+    assert outcome
+    assert codec.decode(outcome.body) == ["id", 2, "1.x"]
+    assert bench.reports == ['"done":1,"total":2,"message":"half"']
+
+
+def test_a_run_that_learns_that_its_lease_is_lost_has_no_outcome(fake_app: MiniCelery) -> None:
+    bench = Bench(fake_app, leased=False)
+
+    assert bench.run(lambda self: self.progress(1), bind=True) is None
+
+
+def test_an_asked_retry_is_a_retry(bench: Bench) -> None:
+    outcome = bench.run(lambda self: self.retry(countdown=5), bind=True)
+
+    assert outcome
+    assert (outcome.status, outcome.delay) == (Status.RETRYING, 5)

@@ -1,0 +1,80 @@
+"""Running scripts over a link that fails."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from minicelery.connection import Clients
+from minicelery.errors import RedisFull, RedisUnavailable
+from minicelery.keys import Keys
+from minicelery.scripts import Scripts
+from minicelery.world import World
+
+
+class Link:
+    """A client that fails as told before it does what it is asked."""
+
+    def __init__(self, client: Any, *faults: Exception) -> None:
+        self._client = client
+        self._faults = list(faults)
+
+    def evalsha(self, *args: Any) -> Any:
+        if self._faults:
+            raise self._faults.pop(0)
+        return self._client.evalsha(*args)
+
+    def eval(self, *args: Any) -> Any:
+        return self._client.eval(*args)
+
+
+@pytest.fixture
+def scripts(fake_clients: Clients) -> Callable[..., Scripts]:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    world = replace(World(), monotonic=lambda: clock[0], sleep=sleep, random=lambda: 1.0)
+    return lambda *faults: Scripts(Link(fake_clients.commands, *faults), Keys(), world, patience=1.0)
+
+
+def _wake(scripts: Scripts) -> Any:
+    return scripts.run("wake", ["worker:w:wake"], [1])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        redis.ConnectionError(),
+        redis.TimeoutError(),
+        redis.exceptions.BusyLoadingError(),
+        redis.exceptions.ReadOnlyError(),
+        redis.exceptions.NoScriptError(),
+    ],
+)
+def test_a_call_without_an_answer_is_repeated(scripts: Callable[..., Scripts], fault: Exception) -> None:
+    assert _wake(scripts(fault, fault)) == 1
+
+
+def test_repeats_end_with_the_patience(scripts: Callable[..., Scripts]) -> None:
+    with pytest.raises(RedisUnavailable, match="running wake"):
+        _wake(scripts(*[redis.ConnectionError("refused")] * 100))
+
+
+def test_a_full_redis_is_not_asked_again(scripts: Callable[..., Scripts]) -> None:
+    with pytest.raises(RedisFull):
+        _wake(scripts(redis.exceptions.OutOfMemoryError("maxmemory")))
+
+
+@pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", "NOPERM no"])
+def test_a_redis_that_refuses_is_unavailable(scripts: Callable[..., Scripts], text: str) -> None:
+    with pytest.raises(RedisUnavailable, match="refuses"):
+        _wake(scripts(redis.ResponseError(text)))
+
+
+def test_an_error_of_ours_is_not_taken_for_an_outage(scripts: Callable[..., Scripts]) -> None:
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        _wake(scripts(redis.ResponseError("WRONGTYPE ours")))

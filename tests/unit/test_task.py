@@ -1,0 +1,156 @@
+"""Declaring and calling tasks."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from minicelery import MiniCelery, TaskContext
+from minicelery.errors import DuplicateTaskName, InvalidArguments, InvalidInput, InvalidName, InvalidPayload
+from minicelery.states import Status
+
+
+@pytest.fixture
+def add(fake_app: MiniCelery) -> Any:
+    @fake_app.task
+    def add(x: int, y: int = 0, *, z: int = 0) -> int:
+        """The sum."""
+        return x + y + z
+
+    return add
+
+
+def test_calling_a_task_runs_the_function_right_here(add: Any, fake_app: MiniCelery) -> None:
+    assert add(2, 3) == 5
+    assert list(fake_app.inspector.task_ids()) == []
+
+
+def test_a_task_keeps_name_and_documentation_of_its_function(add: Any) -> None:
+    assert (add.name, add.__name__, add.__doc__) == ("add", "add", "The sum.")
+
+
+def test_a_bound_task_can_be_called_right_here_too(fake_app: MiniCelery) -> None:
+    @fake_app.task(bind=True)
+    def report(self: TaskContext, x: int) -> tuple[int, int]:
+        self.progress(1, 2)
+        return x, self.retry_count
+
+    assert report(7) == (7, 0)
+
+
+def test_delay_sends_the_call(add: Any, fake_app: MiniCelery) -> None:
+    result = add.delay(2, y=3)
+
+    record = fake_app.inspector.task(result.id)
+    assert (record.name, record.args, record.kwargs) == ("add", [2], {"y": 3})
+    assert (record.queue, record.max_retries, record.status) == ("default", 3, Status.PENDING)
+
+
+def test_options_of_a_call_win_over_those_of_the_task(fake_app: MiniCelery) -> None:
+    @fake_app.task(queue="mail", max_retries=1, name="other.name")
+    def send() -> None: ...
+
+    plain = send.delay().record
+    chosen = send.apply_async(queue="low", max_retries=0, task_id="mine").record
+
+    assert (plain.name, plain.queue, plain.max_retries) == ("other.name", "mail", 1)
+    assert (chosen.id, chosen.queue, chosen.max_retries) == ("mine", "low", 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"countdown": 60}, {"eta": datetime.now(UTC) + timedelta(hours=1)}, {"countdown": 1e-3}]
+)
+def test_a_call_for_later_is_scheduled(add: Any, options: dict[str, Any]) -> None:
+    assert add.apply_async((1,), **options).status is Status.SCHEDULED
+
+
+def test_a_moment_in_the_past_means_now(add: Any) -> None:
+    assert add.apply_async((1,), eta=datetime(2000, 1, 1, tzinfo=UTC)).status is Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer", "words"),
+    [
+        ({"countdown": -1}, "/countdown", "not a delay"),
+        ({"countdown": float("nan")}, "/countdown", "not a delay"),
+        ({"countdown": "10"}, "/countdown", "not a delay"),
+        ({"countdown": 1, "eta": datetime.now(UTC)}, "/eta", "not both"),
+        ({"eta": datetime(2030, 1, 1)}, "/eta", "no time zone"),
+        ({"eta": "2030-01-01"}, "/eta", "not a datetime"),
+        ({"queue": "dead_letter"}, "/queue", "reserved"),
+        ({"queue": "a b"}, "/queue", "not a valid name"),
+        ({"max_retries": -1}, "/max_retries", "number of retries"),
+        ({"max_retries": True}, "/max_retries", "number of retries"),
+        ({"task_id": ""}, "/task_id", "not a valid name"),
+        ({"countdwn": 1}, "/countdwn", "did you mean countdown"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(
+    add: Any, fake_app: MiniCelery, options: dict[str, Any], pointer: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        add.apply_async((1,), **options)
+
+    assert caught.value.pointer == pointer
+    assert list(fake_app.inspector.task_ids()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "pointer"),
+    [((), {}, "/args"), ((1, 2, 3), {}, "/args/2"), ((1,), {"x": 1}, "/kwargs/x"), ((1,), {"q": 1}, "/kwargs/q")],
+)
+def test_arguments_that_the_function_cannot_take_are_refused(
+    add: Any, args: tuple[int, ...], kwargs: dict[str, int], pointer: str
+) -> None:
+    with pytest.raises(InvalidArguments, match="can't be called so") as caught:
+        add.apply_async(args, kwargs)
+
+    assert caught.value.pointer == pointer
+
+
+def test_a_value_that_is_not_json_is_refused_with_its_place(add: Any) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        add.delay(1, z={"a": {1, 2}})
+
+    assert caught.value.pointer == "/kwargs/z/a"
+
+
+def test_two_tasks_of_one_name_are_an_error_at_start(add: Any, fake_app: MiniCelery) -> None:
+    with pytest.raises(DuplicateTaskName, match="two tasks are named 'add'"):
+        fake_app.task(name="add")(lambda: None)
+
+
+def test_a_task_name_that_cannot_be_a_key_is_refused(fake_app: MiniCelery) -> None:
+    with pytest.raises(InvalidName):
+        fake_app.task(name="a b")(lambda: None)
+
+
+def test_a_wrong_option_of_a_task_is_refused(fake_app: MiniCelery) -> None:
+    with pytest.raises(InvalidInput, match="did you mean max_retries"):
+        fake_app.task(max_retry=3)(lambda: None)
+    with pytest.raises(InvalidInput, match="/retry_backoff"):
+        fake_app.task(retry_backoff=-1)(lambda: None)
+
+
+def test_many_calls_are_sent_in_order(add: Any, fake_app: MiniCelery) -> None:
+    results = fake_app.submit_many(add.s(number) for number in range(450))
+
+    assert len({result.id for result in results}) == 450
+    assert fake_app.inspector.queue_length("default") == 450
+    assert results[449].record.args == [449]
+
+
+def test_a_wrong_call_among_many_keeps_all_back(add: Any, fake_app: MiniCelery) -> None:
+    with pytest.raises(InvalidArguments):
+        fake_app.submit_many([add.s(1), add.s()])
+
+    assert fake_app.inspector.queue_length("default") == 0
+
+
+def test_a_signature_can_be_given_options_and_sent_often(add: Any) -> None:
+    signature = add.s(1).set(queue="low")
+
+    first, second = signature.delay(), signature.delay()
+
+    assert first.id != second.id
+    assert first.record.queue == second.record.queue == "low"
