@@ -2,7 +2,7 @@
 
 from .app import MiniCelery
 from .context import TaskContext
-from .errors import MiniCeleryError
+from .errors import MiniCeleryError, RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
 from .outcome import Retry
 from .result import AsyncResult
 from .states import Status
@@ -13,10 +13,14 @@ __all__ = [
     "AsyncResult",
     "MiniCelery",
     "MiniCeleryError",
+    "RedisUnavailable",
+    "ResultTimeout",
     "Retry",
     "Signature",
     "Status",
     "Task",
     "TaskContext",
+    "TaskFailed",
+    "TaskNotFound",
     "__version__",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from . import codec, events, logs, up
-from .app import MiniCelery
+from .app import MiniCelery, read_config
 from .config import Config
 from .errors import InvalidInput, MiniCeleryError, RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
 from .loading import load_app
@@ -90,16 +90,31 @@ def worker(app_path: str, threads: int | None, queues: str | None, redis_url: st
 
 @main.command("up")
 @app_option
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Taken: the next one.")
-@click.option("--threads", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--host", help="Default: API_HOST, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: API_PORT, else 8000. Taken: the next one.")
+@click.option("--threads", type=click.IntRange(1, 1000), help="Default: WORKER_CONCURRENCY, else 5.")
 @click.option("--redis-url", metavar="URL", help="Use this server instead of the embedded one.")
 @click.option("--data", type=click.Path(path_type=Path), default=".minicelery", show_default=True)
 @click.option("--demo/--no-demo", default=True, help="Submit a demonstration task and show its progress.")
-def everything(app_path: str, host: str, port: int, threads: int, redis_url: str, data: Path, demo: bool) -> None:
+def everything(
+    app_path: str,
+    host: str | None,
+    port: int | None,
+    threads: int | None,
+    redis_url: str | None,
+    data: Path,
+    demo: bool,
+) -> None:
     """Run everything on this machine: Redis or Valkey, the web server and a worker."""
+    config = read_config({})
     options = up.Options(
-        host=host, port=port, threads=threads, redis_url=redis_url, data_dir=data, app=app_path or None, demo=demo
+        host=host or config.api_host,
+        port=port or config.api_port,
+        threads=threads or config.worker_concurrency,
+        redis_url=redis_url,
+        data_dir=data,
+        app=app_path or None,
+        demo=demo,
     )
     sys.exit(up.run(options))
 

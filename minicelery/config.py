@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -11,7 +11,8 @@ import marshmallow as ma
 from dotenv import dotenv_values
 from marshmallow import validate
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, InvalidName, nearest
+from .names import check_queue
 
 PREFIX = "MINICELERY_"
 
@@ -51,18 +52,20 @@ class Config:
         for name, source in _SOURCES.items():
             if merged.get(source, "") != "":
                 given[name] = (source, merged[source])
-        given |= {name: (name, value) for name, value in overrides.items() if name in _FIELDS}
-        checked = {}
-        for name, (source, value) in given.items():
-            try:
-                checked[name] = _FIELDS[name].deserialize(value)
-            except ma.ValidationError as error:
-                shown = "***" if name == "redis_url" and "@" in str(value) else f"{value!r:.100}"
-                faults += [f"{source}={shown}: {reason}" for reason in _flat(error.messages)]
+        given |= {name: (name, value) for name, value in overrides.items()}
+        checked = _check(given, faults)
         checked |= _redis_url(merged, checked, faults)
         if faults:
             raise ConfigError(faults)
         return cls(**checked)
+
+    def overridden(self, **overrides: Any) -> Self:
+        """The same settings with some replaced, which are checked as those of ``from_env`` are."""
+        faults = _unknown_overrides(overrides)
+        checked = _check({name: (name, value) for name, value in overrides.items()}, faults)
+        if faults:
+            raise ConfigError(faults)
+        return replace(self, **checked)
 
 
 class _Words(ma.fields.Field[tuple[str, ...]]):
@@ -71,6 +74,14 @@ class _Words(ma.fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         words = value.split(",") if isinstance(value, str) else list(value)
         return tuple(word.strip() for word in words if word.strip())
+
+
+def _are_queues(names: tuple[str, ...]) -> None:
+    for name in names:
+        try:
+            check_queue(name)
+        except InvalidName as error:
+            raise ma.ValidationError(error.detail) from error
 
 
 def _number(low: float, high: float) -> ma.fields.Float:
@@ -89,7 +100,7 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "namespace": ma.fields.String(validate=_NAMESPACE),
     "app": ma.fields.String(),
     "worker_concurrency": _whole(1, 1000),  # as many as a worker's board has slots
-    "queues": _Words(validate=validate.Length(min=1, error="name at least one queue")),
+    "queues": _Words(validate=[_are_queues, validate.Length(min=1, error="name at least one queue")]),
     "api_host": ma.fields.String(),
     "api_port": _whole(1, 65_535),
     "pool_size": _whole(1, 10_000),
@@ -130,6 +141,20 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in ours and not _SERVICE_LINK.search(f"{name}={environ[name]}")
     ]
+
+
+def _check(given: Mapping[str, tuple[str, Any]], faults: list[str]) -> dict[str, Any]:
+    """The values of settings, given with the source that a fault is to name, as far as they are right."""
+    checked = {}
+    for name, (source, value) in given.items():
+        if name not in _FIELDS:
+            continue
+        try:
+            checked[name] = _FIELDS[name].deserialize(value)
+        except ma.ValidationError as error:
+            shown = "***" if name == "redis_url" and "@" in str(value) else f"{value!r:.100}"
+            faults += [f"{source}={shown}: {reason}" for reason in _flat(error.messages)]
+    return checked
 
 
 def _unknown_overrides(overrides: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,10 @@ class TaskOptions(TypedDict, total=False):
     retry_factor: float  #: growth of the back-off; default 2
     retry_cap: float  #: its longest wait; default 600
     retry_jitter: bool  #: wait a random part of it; default True
-    retry_for: tuple[type[BaseException], ...]  #: exceptions that are retried; default (Exception,)
-    no_retry_for: tuple[type[BaseException], ...]  #: exceptions of those that are not
+    retry_for: (
+        type[BaseException] | tuple[type[BaseException], ...]
+    )  #: exceptions that are retried; default (Exception,)
+    no_retry_for: type[BaseException] | tuple[type[BaseException], ...]  #: exceptions of those that are not
 
 
 class CallOptions(TypedDict, total=False):
@@ -48,18 +50,13 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
     """Raises ``InvalidInput`` for an option that does not exist or has no sense."""
     _refuse_unknown(options, TaskOptions)
     backoff = options.get("retry_backoff", True)
-    base = float(backoff) if backoff is not True else 1.0
-    factor, cap = options.get("retry_factor", 2.0), options.get("retry_cap", 600.0)
-    for field, value, low in (("retry_backoff", base, 0), ("retry_factor", factor, 1), ("retry_cap", cap, 0)):
-        if not low <= value <= MAX_DELAY:
-            raise InvalidInput(f"{value!r} is out of range; use a number of at least {low}", f"/{field}")
     policy = RetryPolicy(
-        base=base,
-        factor=factor,
-        cap=cap,
+        base=_number(1.0 if backoff is True else backoff or 0, "/retry_backoff", 0),
+        factor=_number(options.get("retry_factor", 2.0), "/retry_factor", 1),
+        cap=_number(options.get("retry_cap", 600.0), "/retry_cap", 0),
         jitter=options.get("retry_jitter", True),
-        retry_for=tuple(options.get("retry_for", (Exception,))),
-        no_retry_for=tuple(options.get("no_retry_for", ())),
+        retry_for=_exceptions(options.get("retry_for", (Exception,)), "/retry_for"),
+        no_retry_for=_exceptions(options.get("no_retry_for", ()), "/no_retry_for"),
     )
     return TaskSettings(
         name=check_name(options.get("name", function_name), "/name"),
@@ -92,6 +89,21 @@ def check_max_retries(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_RETRIES:
         return value
     raise InvalidInput(f"{value!r:.100} is not a number of retries; use 0 to {MAX_RETRIES}", "/max_retries")
+
+
+def _number(value: object, pointer: str, low: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= MAX_DELAY:
+        raise InvalidInput(f"{value!r:.100} is out of range; use a number of at least {low}", pointer)
+    return value
+
+
+def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:
+    """One exception class, or several."""
+    kinds = (value,) if isinstance(value, type) else tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise InvalidInput(f"{kind!r:.100} is not an exception class", pointer)
+    return kinds
 
 
 def _check_countdown(value: object) -> None:

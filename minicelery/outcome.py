@@ -2,6 +2,8 @@
 
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 from . import codec
 from .states import Status
@@ -10,6 +12,7 @@ MAX_RETRIES = 1000
 MAX_DELAY = 366 * 86_400.0
 _MOST_TRACEBACK = 16_384
 _MOST_MESSAGE = 4_096
+_ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py")}
 
 
 class Retry(Exception):
@@ -98,9 +101,16 @@ def _message(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(type(error), error, _first_foreign(error.__traceback__)))
     except BaseException as broken:
         return f"<no traceback: formatting it raised {type(broken).__name__}>"
+
+
+def _first_foreign(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not the engine's: readers look for their own code."""
+    while trace and Path(trace.tb_frame.f_code.co_filename) in _ENGINE:
+        trace = trace.tb_next
+    return trace
 
 
 def _clean(text: str, most: int) -> str:

@@ -41,6 +41,7 @@ class Upkeep:
         self._trouble = Trouble(_log, world)
         self._lock = threading.Lock()
         self._workers: dict[str, str] = {}
+        self._registered: set[str] = set()
         self._stopping = threading.Event()
         self._due = _Due()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -62,6 +63,7 @@ class Upkeep:
         """Renew its lease no longer."""
         with self._lock:
             self._workers.pop(worker, None)
+            self._registered.discard(worker)
 
     def _run(self) -> None:
         listening = False
@@ -103,9 +105,9 @@ class Upkeep:
         if not workers:
             return
         for worker, known in self._broker.beat(workers, self._lease).items():
-            if known:
-                continue
-            _log.debug("worker %s is registered", worker)
+            if not known and worker in self._registered:
+                _log.warning("worker %s had lost its lease; what it was running is run again by others", worker)
+            self._registered.add(worker)
 
     def _recover_lost(self) -> None:
         for worker in self._inspector.expired_workers():

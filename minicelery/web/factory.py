@@ -47,7 +47,9 @@ def _home() -> BaseResponse:
 
 def watch() -> Response:
     """The page that watches any task."""
-    return send_from_directory(Path(__file__).parent / "static", "websocket_client.html")
+    response = send_from_directory(Path(__file__).parent / "static", "websocket_client.html")
+    response.headers["Content-Security-Policy"] = "default-src 'self'"
+    return response
 
 
 def _bad_json(error: BadJson) -> Response:

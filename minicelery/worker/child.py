@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from .. import logs
 from ..app import MiniCelery
@@ -114,7 +113,7 @@ def main(order: Order) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; it is told through the pipe
     try:
         app = load_app(order.app)
-        app.config = _overridden(app.config, order)
+        app.config = app.config.overridden(**order.settings)
     except MiniCeleryError as error:
         return _refuse(order, str(error))
     except Exception as error:
@@ -125,11 +124,6 @@ def main(order: Order) -> int:
     _report(order, Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks))))
     Child(app, order).run()
     return 0
-
-
-def _overridden(config: Config, order: Order) -> Config:
-    lists = {name: tuple(value) for name, value in order.settings.items() if isinstance(value, list)}
-    return replace(config, **{**order.settings, **lists})  # type: ignore[arg-type]
 
 
 def _refuse(order: Order, fault: str) -> int:

@@ -94,3 +94,16 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:
 
 def test_every_setting_has_a_variable() -> None:
     assert set(variables().values()) == set(Config.__dataclass_fields__)
+
+
+def test_a_worker_cannot_be_told_to_serve_the_dead_letters() -> None:
+    with pytest.raises(ConfigError, match="reserved"):
+        Config.from_env({"MINICELERY_QUEUES": "default,dead_letter"})
+    with pytest.raises(ConfigError, match="not a valid name"):
+        Config().overridden(queues=("a b",))
+
+
+def test_overrides_are_checked_like_the_rest() -> None:
+    assert Config().overridden(grace=3, queues=["a", "b"]) == Config(grace=3, queues=("a", "b"))
+    with pytest.raises(ConfigError, match="worker_concurrency=1001"):
+        Config().overridden(worker_concurrency=1001)

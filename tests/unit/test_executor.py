@@ -114,3 +114,12 @@ def test_an_asked_retry_is_a_retry(bench: Bench) -> None:
 
     assert outcome
     assert (outcome.status, outcome.delay) == (Status.RETRYING, 5)
+
+
+def test_the_traceback_begins_with_the_users_code(bench: Bench) -> None:
+    outcome = bench.run(lambda: _raise(ValueError("wrong")), retry_count=3)
+
+    assert outcome
+    trace = codec.decode(outcome.body)["traceback"]
+    assert "executor.py" not in trace.replace("test_executor.py", "")
+    assert "raise error" in trace
