@@ -1,0 +1,60 @@
+"""What the documents say must be so."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from minicelery.cli import main
+from minicelery.config import Config, variables
+from minicelery.options import TaskOptions
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "quick-reference.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    section = REFERENCE.split("## Settings")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`[A-Z].*?) \| .* \| (.*?)\s*\|$", section, re.MULTILINE)
+
+    assert {name for row, _ in rows for name in re.findall(r"`(\w+)`", row)} == set(variables())
+    assert {name for _, row in rows for name in re.findall(r"`(\w+)`", row)} == set(Config.__dataclass_fields__)
+
+
+def test_every_option_of_a_task_is_documented() -> None:
+    section = REFERENCE.split("## Calling")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {*TaskOptions.__annotations__, "bind"}
+
+
+def test_every_command_is_documented() -> None:
+    section = REFERENCE.split("## Commands")[1].split("\n## ")[0]
+
+    for name, command in main.commands.items():
+        assert f"minicelery {name}" in section
+        for inner in getattr(command, "commands", {}):
+            assert f"{name} {inner}" in section
+
+
+def test_every_command_tells_what_it_does() -> None:
+    todo: list[click.Command] = [main]
+    while todo:
+        command = todo.pop()
+        assert command.help
+        todo += getattr(command, "commands", {}).values()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_a_document_names_exist(document: Path) -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+
+    for name in re.findall(r"`(test_\w+)`", document.read_text(encoding="utf-8")):
+        assert f"def {name}(" in code, name
