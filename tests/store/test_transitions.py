@@ -419,3 +419,31 @@ def test_the_doctor_finds_a_task_that_is_nowhere_and_one_that_is_twice(desk: Des
         "nowhere: is PENDING and in no place, but belongs in ready",
         "twice: is PENDING and in ready and delayed, but belongs in ready",
     }
+
+
+def test_a_recovery_leaves_alone_what_the_worker_no_longer_runs(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t", "u")
+    finished, given_away = desk.take(), desk.take()
+    desk.settle(finished)
+    claimed = desk.app.keys.claimed("w")
+    desk.app.clients.commands.hset(claimed, mapping={"t": finished.token, "u": "0.another", "none": "1.x"})
+
+    assert desk.broker.recover("w") == 0
+
+    assert desk.where("t") == ["SUCCESS"]
+    assert desk.where("u")[0] == "RUNNING"
+    assert given_away.id == "u"
+
+
+def test_only_delayed_tasks_are_promoted_whoever_else_is_in_the_set(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("running", "ready")
+    desk.take()
+    desk.app.clients.commands.zadd(desk.app.keys.delayed, {"running": 1, "ready": 1, "none": 1})
+
+    assert desk.broker.promote() == (0, None)
+
+    assert desk.where("running") == ["RUNNING", "claimed"]
+    assert desk.where("ready") == ["PENDING", "ready"]
+    desk.lawful()
