@@ -76,9 +76,9 @@ def connected(record: TaskRecord, described: Mapping[str, Any]) -> list[Event]:
     found = [_event(EventName.CONNECTED, described)]
     basis = {"task_id": record.id, "status": record.status.value, "retry_count": record.retry_count}
     if record.status is Status.SUCCESS:
-        found.append(_event(EventName.COMPLETED, {**basis, "result": record.result, "at": record.updated_at}))
+        found.append(_event(EventName.COMPLETED, {**basis, "result": record.result, "at": _rfc3339(record.updated_at)}))
     elif record.status is Status.FAILED:
-        found.append(_event(EventName.FAILED, {**basis, "error": record.error, "at": record.updated_at}))
+        found.append(_event(EventName.FAILED, {**basis, "error": record.error, "at": _rfc3339(record.updated_at)}))
     return found
 
 
@@ -87,4 +87,5 @@ def _event(name: EventName, data: Mapping[str, Any]) -> Event:
 
 
 def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, ms = divmod(round(seconds * 1000), 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"

@@ -78,7 +78,7 @@ for _, one in ipairs(taken) do
   redis.call('HDEL', key.task(id), 'progress', 'due')
   redis.call('HSET', claimed, id, token)
   emit(id, 'started', '{"task_id":"' .. id .. '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
-    .. task[6] .. ',"at":' .. stamp(at) .. '}')
+    .. task[6] .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, deliveries, task)
 end
 return answer

@@ -34,7 +34,8 @@ for _, task in ipairs(fresh) do
   if due then
     redis.call('HSET', key.task(id), 'due', stamp(due))
     delay(id, due)
-    emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. stamp(due) .. ',"at":' .. stamp(at) .. '}')
+    emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at)
+      .. '}')
   else
     make_ready(id, queue, 'LPUSH', at)
     rung[queue] = (rung[queue] or 0) + 1

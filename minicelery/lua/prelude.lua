@@ -5,13 +5,30 @@ local BELL_CAP = 100
 -- Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
 local CLAIMS_KEPT = 3600
 
+-- Whole milliseconds, so that all that is derived from one call agrees however it is written.
 local function now()
   local t = redis.call('TIME')
-  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+  return tonumber(t[1]) + math.floor(tonumber(t[2]) / 1000) / 1000
 end
 
 -- Seconds with milliseconds. tostring() would keep 14 digits only.
 local function stamp(seconds) return string.format('%.3f', seconds) end
+
+-- The same for people: RFC 3339 in UTC, as JSON. Civil from days after Howard Hinnant, "chrono-Compatible Low-Level Date
+-- Algorithms".
+local function when(seconds)
+  local ms = math.floor(seconds * 1000 + 0.5)
+  local day, rest = math.floor(ms / 86400000) + 719468, ms % 86400000
+  local era = math.floor(day / 146097)
+  local doe = day - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local m = math.floor((5 * doy + 2) / 153)
+  local month = m < 10 and m + 3 or m - 9
+  return string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', yoe + era * 400 + (month <= 2 and 1 or 0), month,
+    doy - math.floor((153 * m + 2) / 5) + 1, math.floor(rest / 3600000), math.floor(rest / 60000) % 60,
+    math.floor(rest / 1000) % 60, rest % 1000)
+end
 
 -- Redis that has reached its memory limit refuses a script whose first write may enlarge it. Whatever gives
 -- memory back, or keeps a promise already made, starts with this write, which Redis never refuses.
@@ -31,7 +48,7 @@ end
 local function make_ready(id, queue, push, at)
   redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
   redis.call(push, key.queue(queue), id)
-  emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. stamp(at) .. '}')
+  emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
 end
 
 -- Into the delayed set. If it is now the next one due, every waiting upkeep is told.

@@ -29,7 +29,7 @@ for _, one in ipairs(current) do
   local base, retry_count = one[1], one[2]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
   local task, head = key.task(id), '{"task_id":"' .. id .. '","status":"' .. state .. '","retry_count":'
-  local tail = ',"at":' .. stamp(at) .. '}'
+  local tail = ',"at":' .. when(at) .. '}'
   redis.call('HDEL', claimed, id)
   redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at))
   if state == 'SUCCESS' then
@@ -45,7 +45,7 @@ for _, one in ipairs(current) do
     local due = at + tonumber(wait)
     redis.call('HSET', task, 'error', body, 'retry_count', retry_count + 1, 'due', stamp(due))
     delay(id, due)
-    emit(id, 'retrying', head .. (retry_count + 1) .. ',"error":' .. body .. ',"due":' .. stamp(due) .. tail)
+    emit(id, 'retrying', head .. (retry_count + 1) .. ',"error":' .. body .. ',"due":' .. when(due) .. tail)
   end
 end
 return answers

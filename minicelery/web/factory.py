@@ -12,8 +12,6 @@ from ..errors import MiniCeleryError
 from . import api, documentation, health, live, problems
 from .requests import BadJson, InvalidFields
 
-HUB = "minicelery_hub"
-
 
 def api_blueprint(name: str = "minicelery") -> Blueprint:
     """The HTTP API, the WebSocket, the documentation and the watch page.

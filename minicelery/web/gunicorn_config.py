@@ -1,8 +1,12 @@
 """Settings of gunicorn, for ``-c python:minicelery.web.gunicorn_config``."""
 
+import resource
 from typing import Any
 
+from gunicorn.workers import gthread
+
 from minicelery.app import read_config
+from minicelery.web.live import close_sockets
 
 _config = read_config({})
 
@@ -17,12 +21,19 @@ control_socket_disable = True
 timeout = 60
 graceful_timeout = 10
 keepalive = 15
+_LINGER = 0.3
 errorlog = "-"
 loglevel = _config.log_level.lower()
 
 
+def post_worker_init(worker: Any) -> None:
+    """Let a process have as many WebSockets as the system allows, and end soon when it is told to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft != resource.RLIM_INFINITY else soft, hard))
+    # A stopping worker keeps connections without a request open for so long, before it closes the WebSockets.
+    gthread.STOP_KEEPALIVE_LINGER = min(_LINGER, getattr(gthread, "STOP_KEEPALIVE_LINGER", _LINGER))
+
+
 def worker_exit(server: Any, worker: Any) -> None:
     """Close the WebSockets in order before the process ends."""
-    from minicelery.web.live import close_sockets
-
     close_sockets(getattr(worker, "wsgi", None))

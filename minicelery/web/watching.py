@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from .. import codec
 from ..errors import MiniCeleryError
@@ -92,7 +93,7 @@ def first_events(inspector: Inspector, channels: Mapping[str, str]) -> dict[str,
 def _moment(event: Event, default: float) -> float:
     """When it happened. Anybody can publish on the channel, so it may have any form."""
     try:
-        return float(codec.decode(event.text)["data"]["at"])
+        return datetime.fromisoformat(codec.decode(event.text)["data"]["at"]).timestamp()
     except (ValueError, KeyError, TypeError):
         return default
 

@@ -132,7 +132,7 @@ def test_the_page_works_under_a_prefix(photos: Stack, visit: Visit) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_sticks_out_on_a_phone(demo: Stack, visit: Visit, scheme: str) -> None:
     visit.page.set_viewport_size({"width": 360, "height": 640})
-    visit.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    visit.page.emulate_media(color_scheme=scheme)
     page = visit.open(f"{demo.url}/watch?task={submit(demo, 'fail', 'x' * 200)}")
 
     expect(page.locator("#status")).to_have_text("FAILED")

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -235,6 +236,9 @@ def test_term_closes_all_sockets_with_1001_and_the_process_exits(watch: Watch) -
         clients = [watch(stack, TaskOnWire(celery).path) for _ in range(20)]
         assert all(client.names(1) == ["connected"] for client in clients)
         assert stack.web_process
+        kept_alive = HTTPConnection(HOST, stack.port)
+        kept_alive.request("GET", "/healthz")
+        kept_alive.getresponse().read()
 
         stack.web_process.terminate()
         began = time.monotonic()
@@ -244,6 +248,7 @@ def test_term_closes_all_sockets_with_1001_and_the_process_exits(watch: Watch) -
         assert codes == [1001] * 20
         assert stack.web_process.returncode == 0
         assert time.monotonic() - began < 3.0
+        kept_alive.close()
         celery.clients.close()
 
 

@@ -33,7 +33,7 @@ def test_the_python_lines_of_the_readme_work(tmp_path: Path, monkeypatch: pytest
     exec(compile(source, "tasks.py", "exec"), namespace)
     add, report, app = namespace["add"], namespace["report"], namespace["app"]
 
-    with eager(app):  # type: ignore[arg-type]
+    with eager(app):
         assert add(2, 3) == 5  # type: ignore[operator]
         assert add.delay(2, 3).get(timeout=5) == 5  # type: ignore[attr-defined]
         assert report.apply_async(args=(7,), countdown=10, max_retries=5).get() == "done"  # type: ignore[attr-defined]

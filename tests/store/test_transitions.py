@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from minicelery.broker import Claim, Settlement
+from minicelery.events import describe
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import Desk
 
@@ -397,8 +399,32 @@ def test_every_change_of_state_is_published_once(desk: Desk, heard: Callable[[],
     names = ["scheduled", "queued", "started", "progress", "retrying", "queued", "started", "completed", "deleted"]
     assert [event["event"] for event in events] == names
     assert all(set(event) == {"event", "data"} and event["data"]["task_id"] == "t" for event in events)
+    assert [event["data"]["at"] for event in events[:-1]] == sorted(event["data"]["at"] for event in events[:-1])
     assert events[3]["data"]["message"] == "ü"
     assert events[7]["data"]["result"] == "r"
+
+
+MOMENTS = [
+    datetime(2999, 12, 31, 23, 59, 59, 999_000, UTC),
+    datetime(2400, 2, 29, 0, 0, 0, 1_000, UTC),
+    datetime(2100, 2, 28, 12, 30, 0, 0, UTC),
+    datetime(2100, 3, 1, 1, 2, 3, 120_000, UTC),
+    datetime(2096, 2, 29, 23, 59, 59, 500_000, UTC),
+    datetime(2101, 1, 1, 0, 0, 0, 0, UTC),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=str)
+def test_the_times_of_events_are_written_as_everywhere_else(
+    desk: Desk, heard: Callable[[], list[str]], moment: datetime
+) -> None:
+    desk.submit("t", due=moment.timestamp())
+
+    [text] = heard()
+
+    due = json.loads(text)["data"]["due"]
+    assert due == describe(desk.app.inspector.task("t"))["due"]
+    assert datetime.fromisoformat(due) == moment
 
 
 def test_an_unprintable_id_put_in_by_hand_is_found_by_the_doctor(desk: Desk) -> None:

@@ -69,8 +69,7 @@ function showProgress(progress, otherwise = "") {
 
 function showRetries({ retry_count: retries, due }, event) {
   if (retries === undefined) return;
-  const seconds = typeof due === "string" ? Date.parse(due) / 1000 : due;
-  const next = seconds && !FINAL.has(event) ? `due at ${new Date(seconds * 1000).toLocaleTimeString()}` : "";
+  const next = due && !FINAL.has(event) ? `due at ${new Date(due).toLocaleTimeString()}` : "";
   say("retries", [retries ? `${retries} ${retries === 1 ? "retry" : "retries"}` : "", next].filter(Boolean).join(", "));
   element("retries").hidden = !element("retries").textContent;
 }
