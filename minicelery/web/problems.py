@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
 from .. import codec
 from ..errors import (
@@ -33,7 +34,8 @@ _STATUSES: list[tuple[type[MiniCeleryError], HTTPStatus]] = [
 
 def problem(status: HTTPStatus, detail: str, errors: Sequence[dict[str, str]] = (), **more: Any) -> Response:
     """A problem document. ``errors`` holds a ``pointer`` and a ``detail`` for each faulty field."""
-    body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    title = HTTP_STATUS_CODES[status.value]  # of Werkzeug: Python's own phrases differ between its versions
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
     if errors:
         body["errors"] = list(errors)
     response = Response(codec.write(body | more), status.value, content_type=CONTENT_TYPE)

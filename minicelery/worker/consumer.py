@@ -125,9 +125,14 @@ def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
         _log.info("%s succeeded in %s", task, spent, extra=facts)
         return
     error = codec.decode(outcome.body)
-    reason = f"{error['type']}: {error['message']:.200}"
+    reason = _on_one_line(f"{error['type']}: {error['message']:.200}")
     if outcome.status is Status.RETRYING:
         again = f"retry {delivery.retry_count + 1} of {delivery.max_retries} in {outcome.delay:.1f} s"
         _log.warning("%s failed after %s, %s: %s", task, spent, again, reason, extra=facts)
         return
     _log.error("%s failed for good after %s: %s", task, spent, reason, extra=facts)
+
+
+def _on_one_line(text: str) -> str:
+    """Without line breaks and control characters, with which an error could forge a line of the log."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -76,6 +76,17 @@ def test_a_thread_outlives_a_task_that_exits(crew: Crew, tasks: MiniCelery) -> N
     assert call(tasks, "add", 1, 1).get(PATIENCE) == 2
 
 
+def test_an_error_cannot_forge_a_line_of_the_log(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start()
+
+    with pytest.raises(TaskFailed):
+        call(tasks, "fail", "one\n12:00:00 forged\x1b[31m ünï", max_retries=0).get(PATIENCE)
+
+    wait_until(lambda: "failed for good" in worker.text, what="the log line")
+    [line] = [line for line in worker.text.splitlines() if "forged" in line]
+    assert "ValueError: one\\n12:00:00 forged\\x1b[31m ünï" in line
+
+
 def test_queues_are_served_in_the_order_given(crew: Crew, tasks: MiniCelery) -> None:
     low = [call(tasks, "add", 0, 0, queue="low") for _ in range(20)]
     high = [call(tasks, "add", 0, 0, queue="high") for _ in range(20)]
