@@ -16,6 +16,7 @@ from minicelery.connection import connect
 from minicelery.embedded import EmbeddedServer, ServerOptions
 from minicelery.errors import TaskFailed
 from minicelery.states import Status
+from minicelery.testing import drain
 from tests.conftest import make_app
 from tests.real.conftest import Crew, declare
 from tests.stack import wait_until
@@ -248,6 +249,24 @@ def test_a_worker_lives_through_a_restart_of_redis(tmp_path: Path, namespace: st
             worker.signal(signal.SIGTERM)
             worker.end()
             app.clients.close()
+
+
+def test_waiting_for_a_result_outlives_a_restart_of_redis(tmp_path: Path, namespace: str) -> None:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+        app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
+        result = call(app, "add", 1, 2)
+        got: list[Any] = []
+        waiting = threading.Thread(target=lambda: got.append(result.get(PATIENCE)))
+        waiting.start()
+        wait_until(lambda: app.clients.commands.pubsub_numsub(app.keys.events(result.id))[0][1], what="the wait")
+
+        server.kill()
+        server.start()
+        drain(app)
+        waiting.join(PATIENCE)
+
+        assert got == [3]
+        app.clients.close()
 
 
 def test_a_thousand_submissions_from_a_hundred_threads_raise_nothing(tasks: MiniCelery) -> None:
