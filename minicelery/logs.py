@@ -2,14 +2,25 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 from .config import Config
 
 
+class _Ours(logging.StreamHandler[TextIO]):
+    """A handler that may be replaced by the next call."""
+
+
 def configure(config: Config) -> None:
-    """Send the log of this process to standard error. Called by our own processes, never by an import."""
+    """Send the log of this process to standard error. Called by our own processes, never by an import.
+
+    Does nothing once the application has set up logging of its own.
+    """
+    root = logging.getLogger()
+    if any(type(handler) is not _Ours for handler in root.handlers):
+        return
     to_terminal = sys.stderr.isatty() if config.log_format == "auto" else config.log_format == "console"
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -22,9 +33,8 @@ def configure(config: Config) -> None:
         final += [structlog.dev.ConsoleRenderer(pad_event_to=0, pad_level=False, exception_formatter=_plain)]
     else:
         final += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=True)]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Ours(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
-    root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.log_level)
 

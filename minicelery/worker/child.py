@@ -10,9 +10,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import logs
-from ..app import MiniCelery
+from ..app import MiniCelery, read_config
 from ..broker import Broker
-from ..config import Config
 from ..doorbell import Doorbell
 from ..errors import MiniCeleryError, RedisUnavailable
 from ..loading import load_app
@@ -24,6 +23,8 @@ from .order import NOW, STOP, UNUSABLE, Hello, Order
 
 _log = logging.getLogger("minicelery.worker")
 _FAREWELL_PATIENCE = 1.0
+_IDLE_GRACE = 1.0  #: seconds that idle threads have to end by themselves
+_LOOK = 0.1
 
 
 class Child:
@@ -70,21 +71,25 @@ class Child:
         os.write(self._done_write, b".")
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
-        alive, deadline = self._threads, float("inf")
-        while alive and (left := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(None if left == float("inf") else left):
+        alive, stopped_at = self._threads, float("inf")
+        while alive and not self._is_over(time.monotonic() - stopped_at):
+            for key, _ in selector.select(_LOOK if self._stopping.is_set() else None):
                 if key.fd == self._done_read:
                     alive -= len(os.read(self._done_read, self._threads))
                     continue
                 command = os.read(self._order.control, 1)
                 if command == STOP and not self._stopping.is_set():
-                    deadline = time.monotonic() + self._grace
+                    stopped_at = time.monotonic()
                     self._stop_claiming()
                 elif command == NOW:
                     self._stopping.set()
                     return
                 elif not command:  # the parent is gone, and with it our lease
                     os._exit(1)
+
+    def _is_over(self, stopping_for: float) -> bool:
+        """Whether nobody is left to wait for: a thread that Redis leaves without an answer has nothing in hand."""
+        return stopping_for >= self._grace or (stopping_for >= _IDLE_GRACE and not self._board.held())
 
     def _stop_claiming(self) -> None:
         self._stopping.set()
@@ -112,12 +117,12 @@ def main(order: Order) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; it is told through the pipe
     try:
+        logs.configure(read_config({}))  # first, so that the application may have it otherwise
         app = load_app(order.app)
         app.config = app.config.overridden(**order.settings)
     except MiniCeleryError as error:
         return _refuse(order, str(error))
     except Exception as error:
-        logs.configure(Config())
         _log.exception("the application can't be loaded")
         return _refuse(order, f"the application can't be loaded: {type(error).__name__}: {error}")
     logs.configure(app.config)

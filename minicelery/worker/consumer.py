@@ -49,21 +49,24 @@ class Consumer:
 
     def run(self) -> None:
         woken = False
-        while not self._bench.stopping.is_set():
-            claimed = self._insist(self._next_claim(woken))
+        while claimed := self._claim(woken):
             if claimed.dropped:
                 _log.warning("dropped ids under which no task waits: %s", ", ".join(claimed.dropped))
             for delivery in claimed.deliveries:
                 self._work(delivery)
             woken = False if claimed.deliveries or claimed.dropped else self._wait(claimed.leased)
 
-    def _next_claim(self, woken: bool) -> Callable[[], Claimed]:
-        """A claim with a new number. Until it is answered it is repeated under the same number, since Redis may
-        have given us a task already."""
+    def _claim(self, woken: bool) -> Claimed | None:
+        """Look for work. None when the child stops. A claim without an answer is repeated under its number, since
+        Redis may have given us a task already; if we stop meanwhile, our parent gives it back."""
         bench = self._bench
         self._claims += 1
         claim = Claim(bench.worker, self._thread, self._claims, bench.world.nonce(), bench.queues, woken=woken)
-        return lambda: bench.broker.claim(claim)
+        while not bench.stopping.is_set():
+            answer = self._try(lambda: bench.broker.claim(claim))
+            if answer:
+                return answer
+        return None
 
     def _wait(self, leased: bool) -> bool:
         """Wait for work. True if a bell has rung."""
@@ -99,18 +102,25 @@ class Consumer:
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Call until it is answered, however long Redis is away. Scripts may be repeated."""
+        while (answer := self._try(call)) is None:
+            pass
+        return answer
+
+    def _try(self, call: Callable[[], T]) -> T | None:
+        """Call once. None, after a pause, if there was no answer."""
         bench = self._bench
-        while True:
-            try:
-                answer = call()
-            except RedisUnavailable as error:
-                time.sleep(bench.trouble.pause_after(error))
-            except Exception:
-                _log.exception("thread %d met an error of the worker itself; it tries again", self._thread)
-                time.sleep(1)
-            else:
-                bench.trouble.over()
-                return answer
+        try:
+            answer = call()
+        except RedisUnavailable as error:
+            pause = bench.trouble.pause_after(error)
+        except Exception:
+            _log.exception("thread %d met an error of the worker itself; it tries again", self._thread)
+            pause = 1.0
+        else:
+            bench.trouble.over()
+            return answer
+        time.sleep(pause)
+        return None
 
 
 def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:

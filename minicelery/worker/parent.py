@@ -138,7 +138,7 @@ class Parent:
         """The thread of one child: passes on its report, then waits for its end."""
         with os.fdopen(report, encoding="utf-8") as pipe:
             line = pipe.readline()
-        if line:
+        with contextlib.suppress(ValueError):  # it died in the middle of the line, or before
             self._events.put(Event("hello", child, Hello.load(line)))
         child.process.wait()
         self._events.put(Event("end", child))
@@ -167,6 +167,8 @@ class Parent:
         held = child.board.held()
         child.board.close()
         if self._service is None:
+            if code not in (0, UNUSABLE):
+                _log.error("the child %s before it was ready", _describe(code))
             return
         self._service.upkeep.dismiss(child.worker)
         begun = [] if self._signals else [one.id for one in held if one.begun]

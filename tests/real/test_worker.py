@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from minicelery import MiniCelery
+from minicelery import MiniCelery, launch
 from minicelery.config import Config
 from minicelery.connection import connect
-from minicelery.embedded import EmbeddedServer, ServerOptions
+from minicelery.embedded import EmbeddedServer, ServerOptions, free_port
 from minicelery.errors import TaskFailed
 from minicelery.states import Status
 from minicelery.testing import drain
@@ -249,6 +249,39 @@ def test_a_worker_lives_through_a_restart_of_redis(tmp_path: Path, namespace: st
             worker.signal(signal.SIGTERM)
             worker.end()
             app.clients.close()
+
+
+def test_a_worker_without_redis_stops_soon(crew: Crew) -> None:
+    worker = crew.start("--grace", "60", MINICELERY_REDIS_URL=f"redis://127.0.0.1:{free_port()}").ready()
+    wait_until(lambda: "trying until it is back" in worker.text, what="the worker's word")
+
+    worker.signal(signal.SIGTERM)
+
+    assert worker.end()[0] == 0, "well before the grace of a minute is over"
+    assert worker.text.count("trying until it is back") <= 2, "once by the parent, once by the child"
+
+
+def test_a_worker_started_before_redis_works_as_soon_as_it_is_there(tmp_path: Path, namespace: str) -> None:
+    port = free_port()
+    crew = Crew(f"redis://127.0.0.1:{port}", namespace, tmp_path)
+    worker = crew.start().ready()
+    assert "not reachable yet" in worker.text
+    try:
+        with EmbeddedServer(ServerOptions(port=port)) as server:
+            app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
+            assert call(app, "add", 1, 2).get(PATIENCE) == 3
+            worker.signal(signal.SIGTERM)
+            assert worker.end()[0] == 0
+            app.clients.close()
+    finally:
+        launch.kill(worker.process)
+
+
+def test_an_application_may_set_up_logging_of_its_own(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start(app="tests.real.logging_tasks:app")
+
+    assert call(tasks, "add", 1, 2).get(PATIENCE) == 3
+    wait_until(lambda: "mine: add" in worker.text, what="the application's own form of a line")
 
 
 def test_waiting_for_a_result_outlives_a_restart_of_redis(tmp_path: Path, namespace: str) -> None:

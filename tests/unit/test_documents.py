@@ -1,5 +1,6 @@
 """What the documents say must be so."""
 
+import configparser
 import re
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def test_tests_that_a_document_names_exist(document: Path) -> None:
 
     for name in re.findall(r"`(test_\w+)`", document.read_text(encoding="utf-8")):
         assert f"def {name}(" in code, name
+
+
+def test_the_development_environment_has_what_the_package_needs() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    needs = setup["options"]["install_requires"] + setup["options.extras_require"]["embedded"]
+    development = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+    assert {line for line in needs.splitlines() if line and not line.startswith("#")} <= set(development)
