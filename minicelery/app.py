@@ -1,5 +1,6 @@
 """The composition root: one object that an application declares its tasks on and sends them with."""
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from .connection import Clients, connect
 from .context import Report, TaskContext
 from .dispatch import Dispatch
 from .doctor import Doctor
-from .errors import ConfigError, NotADeadLetter, RedisUnavailable, TaskNotFound
+from .errors import ConfigError, InvalidInput, NotADeadLetter, RedisUnavailable, TaskNotFound
 from .executor import Executor
 from .inspector import Inspector
 from .keys import Keys
@@ -105,7 +106,8 @@ class MiniCelery:
         bind = options.pop("bind", False)
 
         def declare(function: Callable[..., Any]) -> Task[..., Any]:
-            settings = task_settings(function.__name__, cast(TaskOptions, options))
+            _check_function(function)
+            settings = task_settings(getattr(function, "__name__", ""), cast(TaskOptions, options))
             task: Task[..., Any] = Task(function, settings, self.submit, self.world.new_id, bind)
             self.tasks.add(task)
             return task
@@ -120,7 +122,7 @@ class MiniCelery:
 
     def submit_many(self, calls: Iterable[Signature[R]]) -> list[AsyncResult[R]]:
         """Send many calls, a round trip for some hundred. All calls are checked before the first is sent."""
-        messages = [call.message() for call in calls]
+        messages = [_message_of(call) for call in calls]
         return [result for result, _ in self.sender.send_many(messages)]
 
     def message(
@@ -231,6 +233,20 @@ class MiniCelery:
             self.config = read_config({**theirs, **self._settings})
         self.around = flask_app.app_context
         flask_app.extensions[EXTENSION] = self
+
+
+def _check_function(function: object) -> None:
+    if not callable(function):
+        raise InvalidInput(f"{function!r:.80} is not a function; write @app.task or @app.task(name=...)")
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_kind(function) for is_kind in kinds):
+        raise InvalidInput(f"{function!r:.80} is async or a generator; tasks are plain functions that return a value")
+
+
+def _message_of(call: object) -> Message:
+    if not isinstance(call, Signature):
+        raise InvalidInput(f"{call!r:.80} is not a call; make it with task.s(...)")
+    return call.message()
 
 
 def read_config(settings: Mapping[str, Any]) -> Config:

@@ -20,12 +20,15 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
     infinities, keys that are not strings, lone surrogates, NUL characters, nesting deeper than
     ``MAX_DEPTH``, other types, and texts above ``max_bytes`` of UTF-8.
     """
+    text, size_bytes, reason = "", 0, ""
     try:
         text = _encoder.encode(value)
         size_bytes = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
-        _find_fault(value, pointer)
-        raise InvalidPayload(f"can't be written as JSON: {error}", pointer) from error
+        reason = str(error)
+    if reason or not text:
+        _find_fault(value, pointer)  # outside of the except block: json's own traceback helps nobody
+        raise InvalidPayload(f"can't be written as JSON: {reason}", pointer)
     if size_bytes > max_bytes:
         raise InvalidPayload(
             f"{size_bytes:,} bytes of JSON, above the limit of {max_bytes:,}; store it elsewhere and pass a reference",
@@ -56,8 +59,8 @@ def decode_foreign(body: bytes) -> Any:
         raise InvalidPayload(f"the JSON is nested too deeply; at most {MAX_DEPTH} levels") from error
     except json.JSONDecodeError as error:
         raise InvalidPayload(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    except ValueError as error:  # an integer beyond Python's limit of digits
-        raise InvalidPayload(f"not usable JSON: {error}") from error
+    except ValueError as error:  # Python's limit for integers
+        raise InvalidPayload("an integer of more than 4,000 digits; send it as a string") from error
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -104,10 +107,10 @@ def _fault_of(node: Any) -> str | None:
                 return f"the key {name!r:.80} is not a string; JSON has string keys only"
         return next((fault for fault in map(_fault_of_text, node) if fault), None)
     if isinstance(node, float):
-        return None if math.isfinite(node) else f"{node} is not JSON; use None or a string"
+        return None if math.isfinite(node) else f"{node} is not a finite number, so not JSON; use null or a string"
     if isinstance(node, int):
         return None if node.bit_length() < 14_000 else "an integer of more than 4,000 digits; pass it as a string"
-    return f"a {type(node).__name__} is not JSON; pass a string, number, list or dict"
+    return f"a value of type {type(node).__name__} is not JSON; pass a string, number, list or dict"
 
 
 def _fault_of_text(text: str) -> str | None:

@@ -84,16 +84,24 @@ def _are_queues(names: tuple[str, ...]) -> None:
             raise ma.ValidationError(error.detail) from error
 
 
+def _are_origins(origins: tuple[str, ...]) -> None:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ma.ValidationError(f"'{origin}' is not an origin; give https://host or https://host:port, or *")
+
+
 def _number(low: float, high: float) -> ma.fields.Float:
-    return ma.fields.Float(validate=validate.Range(low, high))
+    rule = f"give a number from {low:g} to {high:g}"
+    return ma.fields.Float(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule})
 
 
 def _whole(low: int, high: int) -> ma.fields.Integer:
-    return ma.fields.Integer(validate=validate.Range(low, high))
+    rule = f"give a whole number from {low} to {high}"
+    return ma.fields.Integer(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule})
 
 
 _REDIS_URL = validate.Regexp(r"(rediss?|unix)://\S+", error="use redis://host:port/db, rediss:// or unix://path")
-_NAMESPACE = validate.Regexp(r"[A-Za-z0-9_.{}-]{0,64}\Z", error="use at most 64 of A-Z a-z 0-9 _ . - { }")
+_NAMESPACE = validate.Regexp(r"[A-Za-z0-9_.{}-]{0,64}\Z", error="use at most 64 of A-Z a-z 0-9 _ . - and braces")
 
 _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "redis_url": ma.fields.String(validate=_REDIS_URL),
@@ -110,9 +118,13 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "grace": _number(0, 86_400),
     "result_ttl": _number(1, 366 * 86_400),
     "max_body_bytes": _whole(1_000, 1_000_000_000),
-    "allowed_origins": _Words(),
-    "log_level": ma.fields.String(validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
-    "log_format": ma.fields.String(validate=validate.OneOf(["auto", "console", "json"])),
+    "allowed_origins": _Words(validate=_are_origins),
+    "log_level": ma.fields.String(
+        validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"], error="give DEBUG, INFO, WARNING or ERROR")
+    ),
+    "log_format": ma.fields.String(
+        validate=validate.OneOf(["auto", "console", "json"], error="give auto, console or json")
+    ),
 }
 _PLAIN = {"worker_concurrency", "api_host", "api_port"}
 _SOURCES = {name: name.upper() if name in _PLAIN else PREFIX + name.upper() for name in _FIELDS}

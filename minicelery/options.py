@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
 
 from .errors import InvalidInput, nearest
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy
+
+LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
 
 class TaskOptions(TypedDict, total=False):
@@ -59,7 +61,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         no_retry_for=_exceptions(options.get("no_retry_for", ()), "/no_retry_for"),
     )
     return TaskSettings(
-        name=check_name(options.get("name", function_name), "/name"),
+        name=check_name(options["name"], "/name") if "name" in options else _own_name(function_name),
         queue=check_queue(options.get("queue", "default")),
         max_retries=check_max_retries(options.get("max_retries", 3)),
         policy=policy,
@@ -91,6 +93,12 @@ def check_max_retries(value: object) -> int:
     raise InvalidInput(f"{value!r:.100} is not a number of retries; use 0 to {MAX_RETRIES}", "/max_retries")
 
 
+def _own_name(function_name: str) -> str:
+    if function_name.isidentifier() and function_name.isascii():
+        return function_name
+    raise InvalidInput(f"the function's name {function_name!r} can't be a task's; give name=...", "/name")
+
+
 def _number(value: object, pointer: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= MAX_DELAY:
         raise InvalidInput(f"{value!r:.100} is out of range; use a number of at least {low}", pointer)
@@ -117,6 +125,8 @@ def _check_eta(value: object) -> None:
         raise InvalidInput(f"{value!r:.100} is not a datetime", "/eta")
     if value.tzinfo is None:
         raise InvalidInput("this time has no time zone; add one, such as datetime.now(UTC) + …", "/eta")
+    if value.timestamp() > LATEST:
+        raise InvalidInput("this moment is too far away; the year 9000 is the last", "/eta")
 
 
 def _refuse_unknown(options: Mapping[str, Any], known: Any) -> None:

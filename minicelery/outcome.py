@@ -12,7 +12,7 @@ MAX_RETRIES = 1000
 MAX_DELAY = 366 * 86_400.0
 _MOST_TRACEBACK = 16_384
 _MOST_MESSAGE = 4_096
-_ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py")}
+_ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py", "codec.py")}
 
 
 class Retry(Exception):

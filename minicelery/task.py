@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from . import codec
 from .context import TaskContext
-from .errors import InvalidArguments
+from .errors import InvalidArguments, InvalidInput
 from .message import Message
 from .options import CallOptions, TaskSettings, check_call_options
 from .result import AsyncResult
@@ -16,6 +16,12 @@ from .result import AsyncResult
 P = ParamSpec("P")
 R = TypeVar("R")
 
+
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
 
 Submit = Callable[[Message], AsyncResult[Any]]
 
@@ -76,7 +82,7 @@ class Task(Generic[P, R]):
 
     def message(self, args: Iterable[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """The checked message of a call. Raises an ``InvalidInput`` that names the field; sends nothing."""
-        args, kwargs = list(args), dict(kwargs)
+        args, kwargs = _listed(args), _named(kwargs)
         chosen = check_call_options(options)
         self._check_arguments(args, kwargs)
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
@@ -114,7 +120,7 @@ class Signature(Generic[R]):
 
     def set(self, **options: Unpack[CallOptions]) -> "Signature[R]":
         """The same call with further options."""
-        return Signature(self.task, self.args, self.kwargs, {**self.options, **options})
+        return Signature(self.task, self.args, self.kwargs, {**self.options, **check_call_options(options)})
 
     def delay(self) -> AsyncResult[R]:
         return self.task.apply_async(self.args, self.kwargs, **self.options)
@@ -123,23 +129,34 @@ class Signature(Generic[R]):
         return self.task.message(self.args, self.kwargs, self.options)
 
 
+def _listed(args: object) -> list[Any]:
+    if isinstance(args, (str, bytes, Mapping)) or not isinstance(args, Iterable):
+        raise InvalidInput(f"{args!r:.80} is not a list of arguments; give a list or a tuple", "/args")
+    return list(args)
+
+
+def _named(kwargs: object) -> dict[str, Any]:
+    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise InvalidInput(f"{kwargs!r:.80} does not name arguments; give a dict with the names as keys", "/kwargs")
+    return dict(kwargs)
+
+
 def _report_to_nobody(*_: object) -> bool:
     return True
 
 
 def _callers_signature(function: Callable[..., Any], bind: bool) -> inspect.Signature:
     signature = inspect.signature(function)
-    return signature.replace(parameters=list(signature.parameters.values())[int(bind) :])
+    parameters = list(signature.parameters.values())
+    if bind and not (parameters and parameters[0].kind in _POSITIONAL):
+        raise InvalidInput(f"{function!r} has no first parameter for the context; add one, or leave out bind=True")
+    return signature.replace(parameters=parameters[int(bind) :])
 
 
 def _misfit(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str] | None:
     """The field that is too many and the reason. None: something is missing."""
     kinds = [parameter.kind for parameter in signature.parameters.values()]
-    positional = [
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [name for name, parameter in signature.parameters.items() if parameter.kind in _POSITIONAL[:2]]
     if len(args) > len(positional) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         return f"/args/{len(positional)}", "too many positional arguments"
     for name in kwargs:

@@ -31,7 +31,7 @@ def test_any_json_value_comes_back_unchanged(value: object) -> None:
         ({"a": [{"b/c~": math.nan}]}, "/a/0/b~1c~0", "not JSON"),
         ({1: 2}, "", "not a string"),
         ([{None: 2}], "/0", "not a string"),
-        ({1, 2}, "", "a set is not JSON"),
+        ({1, 2}, "", "of type set is not JSON"),
         ([b"x"], "/0", "bytes"),
         ("a\ud800", "", "surrogate"),
         ({"\udfff": 1}, "", "surrogate"),

@@ -68,6 +68,7 @@ def test_all_faults_are_told_at_once_with_the_nearest_name() -> None:
     assert len(caught.value.faults) == 6
     assert "MINICELERY_LEESE: nothing reads this variable; did you mean MINICELERY_LEASE?" in text
     assert "pool_sise: there is no setting of this name; did you mean pool_size?" in text
+    assert "WORKER_CONCURRENCY='0': give a whole number from 1 to 1000" in text
     for name in ("MINICELERY_REDIS_URL", "WORKER_CONCURRENCY", "REDIS_PORT", "MINICELERY_LOG_LEVEL"):
         assert f"{name}=" in text
 
@@ -107,3 +108,19 @@ def test_overrides_are_checked_like_the_rest() -> None:
     assert Config().overridden(grace=3, queues=["a", "b"]) == Config(grace=3, queues=("a", "b"))
     with pytest.raises(ConfigError, match="worker_concurrency=1001"):
         Config().overridden(worker_concurrency=1001)
+
+
+@pytest.mark.parametrize("namespace", ["a b", "a:b", "x" * 65, "{a b}"])
+def test_a_namespace_that_cannot_be_part_of_a_key_is_refused(namespace: str) -> None:
+    with pytest.raises(ConfigError, match="use at most 64 of"):
+        Config.from_env({"MINICELERY_NAMESPACE": namespace})
+
+
+@pytest.mark.parametrize("origin", ["example.com", "https://example.com/path", "ftp://a"])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    assert Config.from_env({"MINICELERY_ALLOWED_ORIGINS": "*, https://a:8443"}).allowed_origins == (
+        "*",
+        "https://a:8443",
+    )
+    with pytest.raises(ConfigError, match="is not an origin"):
+        Config.from_env({"MINICELERY_ALLOWED_ORIGINS": origin})

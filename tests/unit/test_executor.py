@@ -51,7 +51,7 @@ def test_a_result_that_is_not_json_fails_without_a_retry(bench: Bench) -> None:
 
     assert outcome
     assert outcome.status is Status.FAILED
-    assert codec.decode(outcome.body)["message"].startswith("/result/a: a set is not JSON")
+    assert codec.decode(outcome.body)["message"].startswith("/result/a: a value of type set is not JSON")
 
 
 def _deep() -> NoReturn:

@@ -1,6 +1,6 @@
 """Declaring and calling tasks."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -158,3 +158,61 @@ def test_a_signature_can_be_given_options_and_sent_often(add: Any) -> None:
 
     assert first.id != second.id
     assert first.record.queue == second.record.queue == "low"
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "pointer"),
+    [
+        (5, None, "/args"),
+        ("ab", None, "/args"),
+        ({"x": 1}, None, "/args"),
+        ((), [1], "/kwargs"),
+        ((), {1: 2}, "/kwargs"),
+    ],
+)
+def test_arguments_of_another_shape_are_refused(add: Any, args: Any, kwargs: Any, pointer: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        add.apply_async(args, kwargs)
+
+    assert caught.value.pointer == pointer
+
+
+async def _asynchronous() -> None: ...
+
+
+def _generator() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "words"),
+    [
+        (_asynchronous, {}, "async or a generator"),
+        (_generator, {}, "async or a generator"),
+        (lambda: None, {}, "give name="),
+        (lambda: None, {"name": "fine", "bind": True}, "no first parameter"),
+        (5, {}, "not a function"),
+        ("name", {}, "not a function"),
+    ],
+)
+def test_what_can_never_run_as_a_task_is_refused_at_the_declaration(
+    fake_app: MiniCelery, function: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        fake_app.task(**options)(function)
+    with pytest.raises(InvalidInput):
+        fake_app.task(function, **options)
+
+
+def test_what_is_no_call_is_refused_by_submit_many(add: Any, fake_app: MiniCelery) -> None:
+    with pytest.raises(InvalidInput, match=r"make it with task.s"):
+        fake_app.submit_many([add.s(1), 5])  # type: ignore[list-item]
+    with pytest.raises(InvalidInput, match="countdwn"):
+        add.s(1).set(countdwn=3)
+
+
+def test_a_moment_after_the_last_year_is_refused(add: Any) -> None:
+    far = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12)))
+
+    with pytest.raises(InvalidInput, match="too far away"):
+        add.apply_async((1,), eta=far)
