@@ -47,7 +47,8 @@ def problem(status: HTTPStatus, detail: str, errors: Sequence[dict[str, str]] = 
 def of_error(error: MiniCeleryError) -> Response:
     """The answer to one of our own errors."""
     status = next(status for kind, status in _STATUSES if isinstance(error, kind))
-    more = {"did_you_mean": error.did_you_mean} if isinstance(error, UnknownTask) else {}
+    near = error.did_you_mean if isinstance(error, UnknownTask) else None
+    more = {"did_you_mean": near} if near else {}
     if isinstance(error, InvalidInput):
         return problem(status, str(error), [{"pointer": error.pointer, "detail": error.detail}], **more)
     if isinstance(error, RedisUnavailable):

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import marshmallow as ma
 from flask import current_app, request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from .. import codec
 from ..app import EXTENSION, MiniCelery
@@ -19,7 +19,7 @@ class InvalidFields(InvalidInput):
     """Some fields of a request are wrong; ``faults`` has a pointer and a detail for each."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(detail for _, detail in faults), faults[0][0])
+        super().__init__("; ".join(f"{pointer}: {detail}" if pointer else detail for pointer, detail in faults))
         self.faults = faults
 
 
@@ -35,14 +35,29 @@ def load_body(schema: ma.Schema) -> dict[str, Any]:
     """The JSON object in the body, checked. ``BadJson``, ``InvalidFields``, or an HTTP error of 413 or 415."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("send JSON, with the header Content-Type: application/json")
-    request.max_content_length = celery().config.max_body_bytes
     try:
-        value = codec.decode_foreign(request.get_data(cache=False))
+        value = codec.decode_foreign(_read_body(celery().config.max_body_bytes))
     except InvalidPayload as error:
         raise BadJson(error.detail) from error
     if not isinstance(value, dict):
         raise InvalidFields([("", f"the body is a JSON {_kind(value)}; send an object")])
     return _load(schema, value)
+
+
+def _read_body(most: int) -> bytes:
+    """The whole body. Its declared length is not trusted, and a body without one is read up to the limit."""
+    request.max_content_length = most + 1
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        body = b" " * (most + 1)
+    except Exception as error:  # whatever the web server raises for a body that breaks off, or chunks that are none
+        raise BadJson("the body could not be read to its end; send it anew") from error
+    if len(body) > most:
+        raise RequestEntityTooLarge(f"the body is larger than {most:,} bytes, see MINICELERY_MAX_BODY_BYTES")
+    if len(body) < (request.content_length or 0):
+        raise BadJson(f"the body ended after {len(body)} of {request.content_length} bytes; send it anew")
+    return body
 
 
 def load_query(schema: ma.Schema) -> dict[str, Any]:

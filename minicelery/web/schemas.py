@@ -10,7 +10,11 @@ from ..states import Status
 
 
 class Number(ma.fields.Float):
-    """A JSON number; a string that looks like one is refused."""
+    """A JSON number in a range; a string that looks like one is refused."""
+
+    def __init__(self, low: float, high: float, **more: Any) -> None:
+        rule = f"give a number from {low:g} to {high:.0f}"
+        super().__init__(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule}, **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -19,7 +23,11 @@ class Number(ma.fields.Float):
 
 
 class Whole(ma.fields.Integer):
-    """A JSON integer; 3.0, "3" and true are refused."""
+    """A JSON integer in a range; 3.0, "3" and true are refused."""
+
+    def __init__(self, low: int, high: int, **more: Any) -> None:
+        rule = f"give a whole number from {low} to {high}"
+        super().__init__(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule}, **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -27,23 +35,62 @@ class Whole(ma.fields.Integer):
         return value
 
 
+_TIME_RULE = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
+
+
 def _any_json(**more: Any) -> ma.fields.Raw:
     return ma.fields.Raw(allow_none=True, **more)
+
+
+def _text(description: str, **metadata: str) -> ma.fields.String:
+    """A text that may be left out; null counts as left out."""
+    return ma.fields.String(
+        allow_none=True,
+        error_messages={"invalid": "give a string"},
+        metadata={"description": description, **metadata},
+    )
 
 
 class Submission(ma.Schema):
     """A task to be done."""
 
-    name = ma.fields.String(required=True, metadata={"description": "A registered task.", "example": "add"})
-    args = ma.fields.List(_any_json(), metadata={"description": "Positional arguments.", "example": [10, 20]})
-    kwargs = ma.fields.Dict(ma.fields.String(), _any_json(), metadata={"description": "Keyword arguments."})
-    queue = ma.fields.String(metadata={"description": "Default: the task's own queue.", "example": "default"})
-    max_retries = Whole(validate=validate.Range(0, MAX_RETRIES), metadata={"example": 3})
-    countdown = Number(validate=validate.Range(0, MAX_DELAY), metadata={"description": "Seconds from now."})
-    eta = ma.fields.AwareDateTime(format="iso", metadata={"description": "A moment, RFC 3339 with its zone."})
-    task_id = ma.fields.String(
-        metadata={"description": "An id of your own. The same id with the same call is the same task."}
+    name = ma.fields.String(
+        required=True,
+        error_messages={
+            "required": "required: the name of a task",
+            "invalid": "give a string",
+            "null": "give a string",
+        },
+        metadata={"description": "A registered task.", "example": "add"},
     )
+    args = ma.fields.List(
+        _any_json(),
+        allow_none=True,
+        error_messages={"invalid": "give a list"},
+        metadata={"description": "Positional arguments.", "example": [10, 20]},
+    )
+    kwargs = ma.fields.Dict(
+        ma.fields.String(),
+        _any_json(),
+        allow_none=True,
+        error_messages={"invalid": "give an object"},
+        metadata={"description": "Keyword arguments."},
+    )
+    queue = _text("Default: the task's own queue.", example="default")
+    max_retries = Whole(0, MAX_RETRIES, allow_none=True, metadata={"example": 3})
+    countdown = Number(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
+    eta = ma.fields.AwareDateTime(
+        format="iso",
+        allow_none=True,
+        error_messages={"invalid": _TIME_RULE, "invalid_awareness": _TIME_RULE},
+        metadata={"description": "A moment, RFC 3339 with its zone."},
+    )
+    task_id = _text("An id of your own. The same id with the same call is the same task.")
+
+    @ma.post_load
+    def without_nulls(self, value: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """null counts as left out."""
+        return {name: given for name, given in value.items() if given is not None}
 
 
 class Submitted(ma.Schema):
@@ -109,8 +156,16 @@ class QueueStats(ma.Schema):
 class Page(ma.Schema):
     """Which part of a list."""
 
-    limit = ma.fields.Integer(load_default=50, validate=validate.Range(1, 200))
-    offset = ma.fields.Integer(load_default=0, validate=validate.Range(0))
+    limit = ma.fields.Integer(
+        load_default=50,
+        validate=validate.Range(1, 200, error="give 1 to 200"),
+        error_messages={"invalid": "give 1 to 200"},
+    )
+    offset = ma.fields.Integer(
+        load_default=0,
+        validate=validate.Range(0, error="give 0 or more"),
+        error_messages={"invalid": "give 0 or more"},
+    )
 
 
 class DeadLetters(ma.Schema):

@@ -92,30 +92,31 @@ def test_the_same_call_with_the_same_id_is_the_same_task_and_another_call_is_ref
 BAD = [
     ({"name": "ad", "args": [1, 2]}, "/name", "did you mean 'add'"),
     ({"args": [1, 2]}, "/name", "required"),
-    ({"name": 3}, "/name", "string"),
-    ({"name": None}, "/name", "null"),
+    ({"name": 3}, "/name", "give a string"),
+    ({"name": None}, "/name", "give a string"),
     ({"name": "add", "args": [1, 2, 3]}, "/args/2", "too many positional arguments"),
     ({"name": "add", "args": [1]}, "/args", "missing a required argument: 'y'"),
     ({"name": "add", "args": [1], "kwargs": {"z": 2}}, "/kwargs/z", "'z'"),
     ({"name": "add", "args": [1, 2], "kwargs": {"x": 2}}, "/kwargs/x", "multiple values"),
-    ({"name": "add", "args": "12"}, "/args", "list"),
-    ({"name": "add", "args": {"x": 1}}, "/args", "list"),
-    ({"name": "add", "kwargs": [1]}, "/kwargs", "mapping"),
+    ({"name": "add", "args": "12"}, "/args", "give a list"),
+    ({"name": "add", "args": {"x": 1}}, "/args", "give a list"),
+    ({"name": "add", "kwargs": [1]}, "/kwargs", "give an object"),
     ({"name": "add", "args": [1, 2], "max_retry": 3}, "/max_retry", "did you mean 'max_retries'"),
-    ({"name": "add", "args": [1, 2], "max_retries": "3"}, "/max_retries", "integer"),
-    ({"name": "add", "args": [1, 2], "max_retries": 3.7}, "/max_retries", "integer"),
-    ({"name": "add", "args": [1, 2], "max_retries": True}, "/max_retries", "integer"),
-    ({"name": "add", "args": [1, 2], "max_retries": -1}, "/max_retries", "greater"),
+    ({"name": "add", "args": [1, 2], "max_retries": "3"}, "/max_retries", "give a whole number from 0 to 1000"),
+    ({"name": "add", "args": [1, 2], "max_retries": 3.7}, "/max_retries", "give a whole number from 0 to 1000"),
+    ({"name": "add", "args": [1, 2], "max_retries": True}, "/max_retries", "give a whole number from 0 to 1000"),
+    ({"name": "add", "args": [1, 2], "max_retries": -1}, "/max_retries", "give a whole number from 0 to 1000"),
     ({"name": "add", "args": [1, 2], "queue": "dead_letter"}, "/queue", "reserved"),
     ({"name": "add", "args": [1, 2], "queue": "a b"}, "/queue", "not a valid name"),
     ({"name": "add", "args": [1, 2], "queue": "x" * 129}, "/queue", "not a valid name"),
     ({"name": "add", "args": [1, 2], "queue": "a\n"}, "/queue", "not a valid name"),
     ({"name": "add", "args": [1, 2], "task_id": "{a}"}, "/task_id", "not a valid name"),
-    ({"name": "add", "args": [1, 2], "countdown": "10"}, "/countdown", "number"),
-    ({"name": "add", "args": [1, 2], "countdown": -1}, "/countdown", "greater"),
+    ({"name": "add", "args": [1, 2], "countdown": "10"}, "/countdown", "give a number from 0 to 31622400"),
+    ({"name": "add", "args": [1, 2], "countdown": -1}, "/countdown", "give a number from 0 to 31622400"),
     ({"name": "add", "args": [1, 2], "countdown": 1, "eta": "2999-01-01T00:00:00Z"}, "/eta", "not both"),
-    ({"name": "add", "args": [1, 2], "eta": "tomorrow"}, "/eta", "datetime"),
-    ({"name": "add", "args": [1, 2], "eta": "2999-01-01T00:00:00"}, "/eta", "aware"),
+    ({"name": "add", "args": [1, 2], "eta": "tomorrow"}, "/eta", "give a moment with its time zone"),
+    ({"name": "add", "args": [1, 2], "eta": "2999-01-01T00:00:00"}, "/eta", "give a moment with its time zone"),
+    ({"name": "add", "args": [1, 2], "eta": "9999-12-31T23:59:59-12:00"}, "/eta", "too far away"),
     ({"name": "echo", "args": ["a\x00b"]}, "/args/0", "NUL"),
     ({"name": "echo", "args": [{"a\x00": 1}]}, "/args/0", "NUL"),
 ]
@@ -184,6 +185,21 @@ def test_a_body_over_the_limit_is_refused(http: FlaskClient) -> None:
     response = http.post("/tasks", json={"name": "echo", "args": ["x" * 1_100_000]})
 
     assert (response.status_code, response.content_type) == (413, "application/problem+json")
+
+
+def test_null_counts_as_left_out(http: FlaskClient) -> None:
+    nothing = dict.fromkeys(["kwargs", "queue", "max_retries", "countdown", "eta", "task_id"])
+
+    response = post(http, name="add", args=[1, 2], **nothing)
+
+    assert (response.status_code, response.json["max_retries"]) == (202, 3)
+
+
+def test_several_faults_are_told_with_their_fields(http: FlaskClient) -> None:
+    response = post(http, name="add", args=1, queue=2)
+
+    assert response.json["detail"] == "/args: give a list; /queue: give a string"
+    assert [error["pointer"] for error in response.json["errors"]] == ["/args", "/queue"]
 
 
 def test_an_unknown_task_and_an_unknown_path_are_not_found(http: FlaskClient) -> None:
