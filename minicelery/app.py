@@ -15,7 +15,7 @@ from .connection import Clients, connect
 from .context import Report, TaskContext
 from .dispatch import Dispatch
 from .doctor import Doctor
-from .errors import ConfigError, InvalidInput, NotADeadLetter, RedisUnavailable, TaskNotFound
+from .errors import InvalidInput, NotADeadLetter, RedisUnavailable, TaskNotFound
 from .executor import Executor
 from .inspector import Inspector
 from .keys import Keys
@@ -79,6 +79,18 @@ class MiniCelery:
         self.config = config or read_config(settings)
         if clients:
             self.__dict__["clients"] = clients
+
+    def configure(self, **settings: Any) -> None:
+        """Replace settings, checked as at the start. Connections that were made with the old ones are closed.
+
+        For tests and programs that know the address only after the application was imported.
+        """
+        self.config = self.config.overridden(**settings)
+        made = [name for name, part in vars(type(self)).items() if isinstance(part, cached_property)]
+        if "clients" in self.__dict__:
+            self.clients.close()
+        for name in made:
+            self.__dict__.pop(name, None)
 
     # ---- declaring tasks ----------------------------------------------------------------------
 
@@ -228,9 +240,7 @@ class MiniCelery:
             if name.startswith(PREFIX)
         }
         if theirs:
-            if "clients" in self.__dict__:
-                raise ConfigError(["init_app must be called before the first task is sent"])
-            self.config = read_config({**theirs, **self._settings})
+            self.configure(**{**theirs, **self._settings})
         self.around = flask_app.app_context
         flask_app.extensions[EXTENSION] = self
 

@@ -1,6 +1,7 @@
 """The command line: data on standard output, words on standard error, exit codes that a script can use."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,15 @@ import click
 from . import codec, events, logs, up
 from .app import MiniCelery, read_config
 from .config import Config
-from .errors import InvalidInput, MiniCeleryError, RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
+from .errors import (
+    InvalidInput,
+    MiniCeleryError,
+    RedisUnavailable,
+    ResultTimeout,
+    TaskFailed,
+    TaskNotFound,
+    UnknownTask,
+)
 from .loading import load_app
 from .version import __version__
 from .worker.order import WorkerOptions
@@ -37,6 +46,12 @@ class Group(click.Group):
             return super().invoke(ctx)
         except MiniCeleryError as error:
             click.echo(f"minicelery: {error}", err=True)
+            if isinstance(error, RedisUnavailable):
+                click.echo("Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up", err=True)
+            if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):
+                click.echo(
+                    "These are the demonstration's tasks; name your application: --app or MINICELERY_APP", err=True
+                )
             if isinstance(error, TaskFailed):
                 click.echo(error.traceback, err=True)
             sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
@@ -52,12 +67,21 @@ app_option = click.option(
 )
 
 
+redis_option = click.option(
+    "--redis-url", metavar="URL", help="Default: MINICELERY_REDIS_URL, or REDIS_HOST and REDIS_PORT."
+)
+
+
 def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--app`` and hands in the loaded application."""
+    """Adds ``--app`` and ``--redis-url``, and hands in the loaded application."""
 
     @app_option
-    def loaded(app_path: str, **options: Any) -> Any:
-        return command(load_app(app_path), **options)
+    @redis_option
+    def loaded(app_path: str, redis_url: str | None, **options: Any) -> Any:
+        app = load_app(app_path)
+        if redis_url:
+            app.configure(redis_url=redis_url)
+        return command(app, **options)
 
     loaded.__doc__ = command.__doc__
     loaded.__name__ = command.__name__
@@ -78,7 +102,7 @@ def main() -> None:
 @app_option
 @click.option("--threads", type=click.IntRange(1, 1000), help="Default: WORKER_CONCURRENCY, else 5.")
 @click.option("--queues", metavar="A,B", help="Queues in the order they are served. Default: default.")
-@click.option("--redis-url", metavar="URL", help="Default: MINICELERY_REDIS_URL, or REDIS_HOST and REDIS_PORT.")
+@redis_option
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What running tasks have at a stop. 25.")
 def worker(app_path: str, threads: int | None, queues: str | None, redis_url: str | None, grace: float | None) -> None:
     """Run tasks until SIGTERM or Ctrl-C; a second one stops at once."""
@@ -106,7 +130,8 @@ def everything(
     demo: bool,
 ) -> None:
     """Run everything on this machine: Redis or Valkey, the web server and a worker."""
-    config = read_config({})
+    config, known = read_config({}), load_app(app_path).tasks
+    example = next((task.name for task in known), "…")
     options = up.Options(
         host=host or config.api_host,
         port=port or config.api_port,
@@ -115,11 +140,20 @@ def everything(
         data_dir=data,
         app=app_path or None,
         demo=demo,
+        **({"example": json.dumps({"name": example})} if app_path or config.app else {}),
     )
     sys.exit(up.run(options))
 
 
-@main.command()
+class WithNegativeNumbers(click.Command):
+    """Takes -1 for an argument and not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # JSON allows a blank in front, and to click it is no option then.
+        return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
+
+
+@main.command(cls=WithNegativeNumbers)
 @with_app
 @click.argument("name")
 @click.argument("args", nargs=-1, metavar="[JSON]...")
@@ -142,6 +176,8 @@ def enqueue(
 
     Each argument is JSON; what is not JSON is taken as a string. Prints the task's id, or its result.
     """
+    if timeout is not None and not wait:
+        raise InvalidInput("--timeout is the longest wait; give --wait, too")
     named = dict(_key_and_value(text) for text in kwargs)
     result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
     if not wait:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import marshmallow as ma
 from dotenv import dotenv_values
@@ -139,6 +139,14 @@ _REDIS_PARTS: dict[str, ma.fields.Field[Any]] = {
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP)\w*)?=(tcp|udp)://|_PORT_\d+_(TCP|UDP)_")
 
 assert set(_FIELDS) == {field.name for field in fields(Config)}
+
+
+def without_password(url: str) -> str:
+    """A Redis URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def variables() -> dict[str, str]:

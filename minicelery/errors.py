@@ -42,6 +42,7 @@ class UnknownTask(InvalidInput):
         listed = ", ".join(known[:20]) or "none"
         super().__init__(f"no task '{name}'{hint} Registered: {listed}.", "/name")
         self.name = name
+        self.known = known
         self.did_you_mean = near
 
 

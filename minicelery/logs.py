@@ -13,6 +13,11 @@ class _Ours(logging.StreamHandler[TextIO]):
     """A handler that may be replaced by the next call."""
 
 
+def for_people(config: Config) -> bool:
+    """Whether people read the log of this process, rather than machines."""
+    return sys.stderr.isatty() if config.log_format == "auto" else config.log_format == "console"
+
+
 def configure(config: Config) -> None:
     """Send the log of this process to standard error. Called by our own processes, never by an import.
 
@@ -21,17 +26,17 @@ def configure(config: Config) -> None:
     root = logging.getLogger()
     if any(type(handler) is not _Ours for handler in root.handlers):
         return
-    to_terminal = sys.stderr.isatty() if config.log_format == "auto" else config.log_format == "console"
+    to_terminal = for_people(config)
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if to_terminal else "iso", utc=not to_terminal),
     ]
     final: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if to_terminal:
+    if to_terminal:  # the sentence says it all; the facts beside it are for machines
         final += [structlog.dev.ConsoleRenderer(pad_event_to=0, pad_level=False, exception_formatter=_plain)]
     else:
+        shared.append(structlog.stdlib.ExtraAdder())
         final += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=True)]
     handler = _Ours(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from rich.console import Console
 
 from . import launch
-from .config import Config
+from .config import Config, without_password
 from .embedded import EmbeddedServer, ServerOptions
 from .errors import ServerFailed
 
@@ -46,6 +45,7 @@ class Options:
     data_dir: Path = Path(".minicelery")
     app: str | None = None
     demo: bool = True
+    example: str = '{"name": "add", "args": [2, 3]}'  #: a call that the application knows, to try
 
 
 class _Child:
@@ -197,9 +197,8 @@ class Machine:
     def introduce(self) -> None:
         """Say where everything is, and what to try."""
         site = f"http://{self.address}"
-        redis = _without_password(self._redis_url())
+        redis = without_password(self._redis_url())
         kept = f"  ({self._server.name}, data kept in {self.options.data_dir})" if self._server else ""
-        body = '{"name": "add", "args": [2, 3]}'
         for line in (
             "\nMini-Celery is up.",
             f"  API      {site}/tasks",
@@ -207,10 +206,17 @@ class Machine:
             f"  Watch    {site}/watch",
             f"  Redis    {redis}{kept}",
             f"  Logs     {self._logs()}",
-            f"  Try      curl -X POST {site}/tasks -H 'Content-Type: application/json' -d '{body}'",
+            f"  Try      curl -X POST {site}/tasks -H 'Content-Type: application/json' -d '{self.options.example}'",
+            *self._hint_for_other_commands(),
             "  Ctrl-C ends everything.\n",
         ):
             self.console.print(line, markup=False)
+
+    def _hint_for_other_commands(self) -> list[str]:
+        """Where the server is not where every command looks unasked, what to tell them."""
+        if self._redis_url() == self._config.redis_url or not self._server or self._server.port == REDIS_PORT:
+            return []
+        return [f"  Others   export MINICELERY_REDIS_URL={self._server.url}  (for other commands)"]
 
     def stay(self) -> NoReturn:
         """Show what the worker and the web process write, for as long as all of ours run."""
@@ -249,13 +255,6 @@ def _dotenv() -> dict[str, str]:
 
 def _names_redis(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("MINICELERY_REDIS_URL") or environ.get("REDIS_HOST"))
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def _is_free(host: str, port: int) -> bool:

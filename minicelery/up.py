@@ -24,7 +24,7 @@ UNSUCCESSFUL = ("failed", "cancelled", "expired")
 
 
 def run(options: Options) -> int:
-    """Start everything, show the demonstration, and stay until Ctrl-C or SIGTERM; the exit code."""
+    """Start everything, show the demonstration, and stay until Ctrl-C, SIGTERM or SIGHUP; the exit code."""
     console = Console(highlight=False, soft_wrap=True)
     machine = Machine(options, console)
     handlers = _handle_signals(_interrupt)
@@ -48,7 +48,7 @@ def run(options: Options) -> int:
 
 
 def _handle_signals(handler: Any) -> dict[signal.Signals, Any]:
-    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 def _interrupt(number: int, frame: object) -> None:

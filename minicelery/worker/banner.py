@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from ..config import without_password
 from .order import Hello
 
 
@@ -23,11 +23,3 @@ def banner(version: str, hello: Hello, server: Mapping[str, Any] | None) -> str:
             f"  stop     Ctrl-C or SIGTERM finishes what runs, within {config.grace:g} s; a second one stops now",
         )
     )
-
-
-def without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))

@@ -119,7 +119,7 @@ def main(order: Order) -> int:
     try:
         logs.configure(read_config({}))  # first, so that the application may have it otherwise
         app = load_app(order.app)
-        app.config = app.config.overridden(**order.settings)
+        app.configure(**order.settings)
     except MiniCeleryError as error:
         return _refuse(order, str(error))
     except Exception as error:

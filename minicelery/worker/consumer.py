@@ -140,6 +140,7 @@ def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
         again = f"retry {delivery.retry_count + 1} of {delivery.max_retries} in {outcome.delay:.1f} s"
         _log.warning("%s failed after %s, %s: %s", task, spent, again, reason, extra=facts)
         return
+    facts["traceback"] = error["traceback"]
     _log.error("%s failed for good after %s: %s", task, spent, reason, extra=facts)
 
 

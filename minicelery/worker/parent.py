@@ -72,7 +72,7 @@ class Parent:
         self._world = world
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._service: Service | None = None
-        self._grace = 0.0
+        self._config = Config(grace=0.0)
         self._signals = 0
         self._kill_at: float | None = None
         self._totals: Counter[Count] = Counter()
@@ -147,11 +147,11 @@ class Parent:
         if hello.config is None:
             print(f"The worker can't start: {hello.fault}", file=sys.stderr)
             return
-        self._grace = hello.config.grace
+        self._config = hello.config
         if self._service is None:
             logs.configure(hello.config)
             self._service = _serve(hello.config, self._world)
-            print(banner(__version__, hello, _server(self._service.clients)), file=sys.stderr, flush=True)
+            self._say(banner(__version__, hello, _server(self._service.clients)))
         info = {
             "host": socket.gethostname(),
             "pid": child.process.pid,
@@ -188,6 +188,13 @@ class Parent:
             self._world.sleep(_SHORT_LIFE)
         return self._spawn()
 
+    def _say(self, text: str) -> None:
+        """Plain lines to people, a line of the log to machines."""
+        if logs.for_people(self._config):
+            print(text, file=sys.stderr, flush=True)
+        else:
+            _log.info(" · ".join(re.sub(r" {2,}", " ", line.strip()) for line in text.splitlines()))
+
     # ---- stopping -----------------------------------------------------------------------------
 
     def _stop(self, child: Running) -> None:
@@ -195,10 +202,10 @@ class Parent:
         self._signals += 1
         first = self._signals == 1
         if first:
-            _log.info("stopping: no new tasks; what runs has %g s", self._grace)
+            _log.info("stopping: no new tasks; what runs has %g s", self._config.grace)
         with contextlib.suppress(BrokenPipeError):
             os.write(child.control, STOP if first else NOW)
-        self._kill_at = self._world.monotonic() + _KILL_MARGIN + (self._grace if first else 0)
+        self._kill_at = self._world.monotonic() + _KILL_MARGIN + (self._config.grace if first else 0)
 
     def _finish(self, code: int) -> int:
         if self._service:
@@ -209,7 +216,7 @@ class Parent:
             left = f", {self._left} left to the end of the lease" if self._left else ""
             again, handed = self._totals[Count.RETRIED], self._totals[Count.HANDED_BACK]
             line = f"Stopped: {done} finished, {again} to be retried, {handed} handed back, 0 lost{left}."
-            print(line, file=sys.stderr, flush=True)
+            self._say(line)
         return code
 
 

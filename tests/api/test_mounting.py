@@ -3,7 +3,8 @@
 import pytest
 from flask import Flask, current_app
 
-from minicelery import MiniCelery
+from minicelery import MiniCelery, TaskNotFound
+from minicelery.embedded import EmbeddedServer
 from minicelery.errors import ConfigError
 from minicelery.testing import drain
 from minicelery.web import api_blueprint
@@ -63,3 +64,19 @@ def test_settings_come_from_the_flask_app_too() -> None:
     flask_app.config["MINICELERY_LEESE"] = 9
     with pytest.raises(ConfigError, match="leese: there is no setting"):
         MiniCelery("shop").init_app(flask_app)
+
+
+def test_an_app_can_be_pointed_elsewhere_after_its_import(fake_app: MiniCelery, server: EmbeddedServer) -> None:
+    @fake_app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    before = add.delay(1, 1)
+    fake_app.configure(redis_url=server.url)
+    after = add.delay(2, 2)
+
+    assert drain(fake_app) == 1
+    assert after.get(timeout=0) == 4
+    with pytest.raises(TaskNotFound):
+        _ = fake_app.result(before.id).status
+    fake_app.clients.close()

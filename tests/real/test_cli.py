@@ -34,6 +34,20 @@ def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
     assert (done.returncode, done.stdout) == (0, "5\n")
 
 
+def test_negative_numbers_are_arguments_and_no_options(run: Run, crew: Crew) -> None:
+    crew.start()
+
+    assert run("enqueue", "add", "-1", "-5e0", "--wait").stdout == "-6.0\n"
+
+
+def test_the_server_can_be_named_by_an_option(run: Run, server: EmbeddedServer) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}"
+
+    done = run("queues", "--redis-url", server.url, MINICELERY_REDIS_URL=nowhere, MINICELERY_PATIENCE="0.1")
+
+    assert (done.returncode, done.stdout) == (0, "dead_letter\t0\n")
+
+
 def test_a_failed_task_is_exit_code_1_with_the_traceback(run: Run, crew: Crew) -> None:
     crew.start()
 
@@ -66,7 +80,10 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "add", "1", "2", "--countdown", "-1"), "not a delay"),
         (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
         (("dead", "retry"), "give ids, or --all"),
-        (("--app",), ""),
+        (("enqueue", "add", "1", "2", "--timeout", "1"), "give --wait, too"),
+        (("enqueue", "add", "1", "2", "--wiat"), "No such option"),
+        (("--app", "x"), "No such option"),
+        (("up", "--app", "nowhere:app"), "no module 'nowhere'"),
     ],
 )
 def test_wrong_use_is_exit_code_2_with_the_reason(run: Run, arguments: tuple[str, ...], words: str) -> None:
@@ -81,6 +98,7 @@ def test_an_unreachable_redis_is_exit_code_3(run: Run) -> None:
     done = run("task", "x", MINICELERY_REDIS_URL=f"redis://127.0.0.1:{free_port()}", MINICELERY_PATIENCE="0.1")
 
     assert done.returncode == 3
+    assert "MINICELERY_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
 
 

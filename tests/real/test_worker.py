@@ -326,12 +326,15 @@ def test_an_idle_worker_asks_redis_for_fewer_than_ten_commands_a_second(crew: Cr
     with EmbeddedServer() as own, redis.Redis.from_url(own.url, decode_responses=True, protocol=2) as client:
         worker = Crew(own.url, crew.namespace, crew.folder, crew.workers).start("--threads", "5", MINICELERY_LEASE="15")
         worker.ready()
-        wait_until(lambda: client.exists(f"{crew.namespace}:workers"), what="the registration")
+        waiting = lambda: [one for one in client.client_list() if one["cmd"] == "brpop"]  # noqa: E731
+        wait_until(lambda: len(waiting()) == 5, what="that all threads wait at the doorbell")
 
         with client.monitor() as monitor:
+            end = threading.Timer(6, client.echo, ["the end"])
+            end.start()
             heard = itertools.takewhile(lambda line: "the end" not in line["command"], monitor.listen())
-            threading.Timer(6, client.echo, ["the end"]).start()
             asked = [line["command"] for line in heard if line["client_type"] != "lua"]
+        end.join()
 
         assert 6 <= len(asked) < 60, Counter(command.split()[0] for command in asked)
         worker.signal(signal.SIGTERM)

@@ -68,3 +68,14 @@ def test_the_development_environment_has_what_the_package_needs() -> None:
     development = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
     assert {line for line in needs.splitlines() if line and not line.startswith("#")} <= set(development)
+
+
+def test_every_file_that_is_not_python_is_installed_with_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    package = ROOT / "minicelery"
+    patterns = setup["options.package_data"]["minicelery"].split()
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} == installed

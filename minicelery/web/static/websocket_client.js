@@ -4,6 +4,7 @@ import { watchTask } from "./watch_task.js";
 
 const API = new URL(".", location.href); // this page is <prefix>/watch, the API is at <prefix>/
 const MOST_ROWS = 500;
+const RUNNING = "running"; // while the task says nothing of itself
 const FINAL = new Set(["completed", "failed", "deleted"]);
 const LINKS = {
   connecting: () => "Connecting …",
@@ -42,8 +43,11 @@ function show({ event, data }, text) {
   showRetries(data, event);
   if (event === "connected") showProgress(data.progress);
   if (event === "progress") showProgress(data);
-  if (event === "started") showProgress(null, "running");
-  if (FINAL.has(event)) element("progress").hidden = true;
+  if (event === "started") showProgress(null, RUNNING);
+  if (FINAL.has(event)) {
+    element("progress").hidden = true;
+    if (element("message").textContent === RUNNING) say("message", "");
+  }
   showResult(data.status === "SUCCESS", text);
   showError(data.error);
 }
