@@ -3,12 +3,16 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import InvalidPayload
 
 MAX_DEPTH = 64
 MAX_BYTES = 1_048_576
+
+_MOST_OF_A_STEP = 100
+_END = object()
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -76,24 +80,52 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a node is. The pointer is spelled only for the one that is at fault: spelling all would take memory
+    in the product of a key's length and the number of values below it."""
+
+    parent: "_Place | None"
+    step: object
+
+    def pointer(self) -> str:
+        steps: list[str] = []
+        place: _Place | None = self
+        while place is not None and place.parent is not None:
+            steps.append(str(place.step).replace("~", "~0").replace("/", "~1")[:_MOST_OF_A_STEP])
+            place = place.parent
+        return "".join(f"/{step}" for step in reversed(steps))
+
+
 def _find_fault(value: Any, pointer: str) -> None:
-    """Raise ``InvalidPayload`` for the first place in ``value`` that JSON can't carry unchanged."""
-    for node, where, depth in _walk(value, pointer):
+    """Raise ``InvalidPayload`` for a place in ``value`` that JSON can't carry unchanged."""
+    for node, place, depth in _walk(value):
         fault = f"nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH else _fault_of(node)
         if fault:
-            raise InvalidPayload(fault, where)
+            raise InvalidPayload(fault, pointer + place.pointer())
 
 
-def _walk(value: Any, pointer: str) -> Iterator[tuple[Any, str, int]]:
-    """Every node with its pointer and depth. Not recursive, and bounded: what is too deep is not entered."""
-    todo = [(value, pointer, 0)]
-    while todo:
-        node, where, depth = todo.pop()
-        yield node, where, depth
-        if isinstance(node, dict):
-            todo += [(item, f"{where}/{_escape(name)}", depth + 1) for name, item in node.items()]
-        elif isinstance(node, (list, tuple)):
-            todo += [(item, f"{where}/{index}", depth + 1) for index, item in enumerate(node)]
+def _walk(value: Any) -> Iterator[tuple[Any, _Place, int]]:
+    """Every node in order, with its place and depth. Not recursive, one iterator a level; it is left at the fault."""
+    root = _Place(None, "")
+    yield value, root, 0
+    open_nodes = [(root, _members(value))]
+    while open_nodes:
+        parent, members = open_nodes[-1]
+        step, node = next(members, (None, _END))
+        if node is _END:
+            open_nodes.pop()
+            continue
+        place = _Place(parent, step)
+        yield node, place, len(open_nodes)
+        if isinstance(node, (dict, list, tuple)):
+            open_nodes.append((place, _members(node)))
+
+
+def _members(node: Any) -> Iterator[tuple[object, Any]]:
+    if isinstance(node, dict):
+        return iter(node.items())
+    return iter(enumerate(node)) if isinstance(node, (list, tuple)) else iter(())
 
 
 def _fault_of(node: Any) -> str | None:
@@ -121,7 +153,3 @@ def _fault_of_text(text: str) -> str | None:
     except UnicodeEncodeError:
         return "a lone surrogate is not valid Unicode; leave it out"
     return None
-
-
-def _escape(name: object) -> str:
-    return str(name).replace("~", "~0").replace("/", "~1")

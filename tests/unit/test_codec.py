@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -83,3 +84,14 @@ def test_tuples_become_lists() -> None:
 @given(values)
 def test_json_from_outside_is_read_as_python_reads_it(value: object) -> None:
     assert codec.decode_foreign(json.dumps(value).encode()) == value
+
+
+def test_looking_for_a_fault_takes_little_memory_whatever_the_shape() -> None:
+    value = {"k" * 10_000: [0] * 50_000}
+    tracemalloc.start()
+
+    codec.encode(value)
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 5_000_000
