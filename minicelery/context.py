@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from . import codec
-from .errors import InvalidInput, LeaseLost
+from .errors import LeaseLost
 from .message import Delivery
-from .outcome import MAX_DELAY, Retry
+from .outcome import Retry
 
 #: Stores progress: (task id, token, members of a JSON object) → whether the delivery is still the current one.
 Report = Callable[[str, str, str], bool]
@@ -39,8 +39,6 @@ class TaskContext:
 
         Counts against ``max_retries``; after the last one the task is FAILED with the error being handled.
         """
-        if countdown is not None and not 0 <= countdown <= MAX_DELAY:
-            raise InvalidInput(f"{countdown} is not a delay; give seconds from 0 to {MAX_DELAY:.0f}", "/countdown")
         raise Retry(countdown, reason)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 
 from .errors import InvalidInput, nearest
 from .names import check_name, check_queue
-from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy
+from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
 
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
@@ -75,7 +75,7 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     if "countdown" in given and "eta" in given:
         raise InvalidInput("give countdown or eta, not both", "/eta")
     if "countdown" in given:
-        _check_countdown(given["countdown"])
+        given["countdown"] = check_countdown(given["countdown"])
     if "eta" in given:
         _check_eta(given["eta"])
     if "queue" in given:
@@ -112,12 +112,6 @@ def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise InvalidInput(f"{kind!r:.100} is not an exception class", pointer)
     return kinds
-
-
-def _check_countdown(value: object) -> None:
-    # NaN fails both comparisons, so it is refused too.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_DELAY:
-        raise InvalidInput(f"{value!r:.100} is not a delay; use 0 to {MAX_DELAY:.0f} seconds", "/countdown")
 
 
 def _check_eta(value: object) -> None:

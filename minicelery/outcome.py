@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import codec
+from .errors import InvalidInput
 from .states import Status
 
 MAX_RETRIES = 1000
@@ -15,12 +16,23 @@ _MOST_MESSAGE = 4_096
 _ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py", "codec.py")}
 
 
+def check_countdown(value: object) -> float:
+    """Seconds to wait, of any type of number; raises ``InvalidInput`` for what is none, or too many."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # whatever has __float__
+    except (TypeError, ValueError, OverflowError):
+        seconds = float("nan")
+    if isinstance(value, (str, bytes, bool)) or not 0 <= seconds <= MAX_DELAY:  # NaN is refused, too
+        raise InvalidInput(f"{value!r:.100} is not a delay; use 0 to {MAX_DELAY:.0f} seconds", "/countdown")
+    return seconds
+
+
 class Retry(Exception):
     """Raised by ``self.retry()`` inside a task: run it again after ``countdown`` seconds, or by the policy if None."""
 
     def __init__(self, countdown: float | None = None, reason: str = "the task asked for a retry") -> None:
         super().__init__(reason)
-        self.countdown = countdown
+        self.countdown = None if countdown is None else check_countdown(countdown)
 
 
 @dataclass(frozen=True, kw_only=True)

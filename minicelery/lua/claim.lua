@@ -8,8 +8,16 @@
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
 local WANTED = {'status', 'name', 'args', 'kwargs', 'queue', 'retry_count', 'max_retries', 'updated_at', 'deliveries', 'token'}
-local MOST_DROPPED = 100
+local ALWAYS_THERE, LONGEST_ID, MOST_DROPPED = 8, 128, 100
 local at = now()
+
+-- The task at a key, or nil for what no script of ours has written: its fields must all be there, its numbers be numbers.
+local function whole(id)
+  local task = #id <= LONGEST_ID and fields(id, unpack(WANTED))
+  if not task then return nil end
+  for i = 1, ALWAYS_THERE do if not task[i] then return nil end end
+  return tonumber(task[6]) and tonumber(task[7]) and tonumber(task[8]) and task or nil
+end
 
 local function delivery(id, token, deliveries, task)
   return {id, token, deliveries, task[2], task[3], task[4], task[5], task[6], task[7],
@@ -30,7 +38,7 @@ if number == last then
   local again = {'ok', {}}
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
-    local task = string.sub(held[i + 1], -#nonce) == nonce and fields(held[i], unpack(WANTED))
+    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i])
     if task and task[1] == 'RUNNING' and task[10] == held[i + 1] then
       again[#again + 1] = delivery(held[i], held[i + 1], tonumber(task[9]), task)
     end
@@ -46,7 +54,7 @@ for i = 4, #KEYS, 2 do
     local want = count - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
-      local task = not seen[ids[j]] and fields(ids[j], unpack(WANTED))
+      local task = not seen[ids[j]] and whole(ids[j])
       seen[ids[j]] = true
       if task and task[1] == 'PENDING' then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
     end

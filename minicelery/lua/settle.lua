@@ -1,10 +1,10 @@
 -- settle: RUNNING → SUCCESS | FAILED | RETRYING, with the token of the delivery. A batch.
--- KEYS  delayed, dead letters, claimed of the worker
+-- KEYS  dead letters, claimed of the worker
 -- ARGV  prefix, seconds that a result is kept, then for each task: id, token, state, result or error (JSON),
 --       delay in seconds (RETRYING only)
 -- =>    for each task 'ok', also when this very token has settled it before; 'lost' for any other token
 -- event completed | failed | retrying
-local delayed, dead_letter, claimed = KEYS[1], KEYS[2], KEYS[3]
+local dead_letter, claimed = KEYS[1], KEYS[2]
 local keep = tonumber(ARGV[2])
 local WIDTH = 5
 local at = now()
@@ -17,6 +17,10 @@ for base = 3, #ARGV, WIDTH do
   if task and (task[3] == token or seen[id] == token) then
     answer = 'ok'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
+    -- Before the first write: a wait that is no number would leave the task in no place.
+    if ARGV[base + 2] == 'RETRYING' and not (tonumber(ARGV[base + 4]) and tonumber(ARGV[base + 4]) >= 0) then
+      return redis.error_reply('ERR settle: the delay of ' .. id .. ' is not a number of seconds')
+    end
     answer = 'ok'
     seen[id] = token
     current[#current + 1] = {base, tonumber(task[4] or 0)}
@@ -24,7 +28,6 @@ for base = 3, #ARGV, WIDTH do
   answers[#answers + 1] = answer
 end
 
-if #current > 0 then pass_full_memory(delayed) end
 for _, one in ipairs(current) do
   local base, retry_count = one[1], one[2]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)

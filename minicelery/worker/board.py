@@ -24,6 +24,7 @@ class Count(IntEnum):
     FAILED = 2
     LEASE_LOST = 3
     HANDED_BACK = 4
+    TAKEN = 5
 
 
 class Hand(IntEnum):
@@ -66,7 +67,8 @@ class Board:
         base = thread * _SLOT
         self._write(base + _ID, task_id)
         self._write(base + _TOKEN, token)
-        self._memory[base + _STATE] = Hand.CLAIMED  # last: a kill in between leaves an empty hand
+        self._memory[base + _STATE] = Hand.CLAIMED  # after the rest: a kill in between leaves an empty hand
+        self.count(thread, Count.TAKEN)
 
     def begin(self, thread: int) -> None:
         """User code is about to run."""

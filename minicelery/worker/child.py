@@ -53,9 +53,10 @@ class Child:
             stopping=self._stopping,
         )
         self._done_read, self._done_write = os.pipe()
+        self._has_broken = False
 
-    def run(self) -> None:
-        """Work. Returns when all threads have ended, or have been given up on."""
+    def run(self) -> int:
+        """Work until all threads have ended, or are given up on. The exit code: 1 if a fault has ended a thread."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._order.control, selectors.EVENT_READ)
             selector.register(self._done_read, selectors.EVENT_READ)
@@ -64,10 +65,12 @@ class Child:
                 pool.submit(Consumer(self._bench, thread).run).add_done_callback(self._thread_ended)
             self._until_stopped(selector)
         self._hand_back()
+        return int(self._has_broken)
 
     def _thread_ended(self, future: "Future[None]") -> None:
         if error := future.exception():
-            _log.critical("a worker thread has ended by %r", error, exc_info=error)
+            _log.critical("a worker thread has ended by %r; this child is replaced", error, exc_info=error)
+            self._has_broken = True
         os.write(self._done_write, b".")
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
@@ -76,6 +79,9 @@ class Child:
             for key, _ in selector.select(_LOOK if self._stopping.is_set() else None):
                 if key.fd == self._done_read:
                     alive -= len(os.read(self._done_read, self._threads))
+                    if self._has_broken and not self._stopping.is_set():
+                        stopped_at = time.monotonic()
+                        self._stop_claiming()
                     continue
                 command = os.read(self._order.control, 1)
                 if command == STOP and not self._stopping.is_set():
@@ -127,8 +133,7 @@ def main(order: Order) -> int:
         return _refuse(order, f"the application can't be loaded: {type(error).__name__}: {error}")
     logs.configure(app.config)
     _report(order, Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks))))
-    Child(app, order).run()
-    return 0
+    return Child(app, order).run()
 
 
 def _refuse(order: Order, fault: str) -> int:

@@ -12,7 +12,7 @@ from ..broker import Broker, Claim, Claimed, Settlement
 from ..doorbell import Doorbell
 from ..errors import RedisUnavailable
 from ..message import Delivery
-from ..outcome import Outcome
+from ..outcome import Outcome, describe_error
 from ..states import Status
 from ..trouble import Trouble
 from ..world import World
@@ -51,7 +51,8 @@ class Consumer:
         woken = False
         while claimed := self._claim(woken):
             if claimed.dropped:
-                _log.warning("dropped ids under which no task waits: %s", ", ".join(claimed.dropped))
+                dropped = ", ".join(map(_on_one_line, claimed.dropped))
+                _log.warning("dropped ids under which no task of ours waits: %s", dropped)
             for delivery in claimed.deliveries:
                 self._work(delivery)
             woken = False if claimed.deliveries or claimed.dropped else self._wait(claimed.leased)
@@ -74,21 +75,23 @@ class Consumer:
         if not leased:
             bench.stopping.wait(_UNLEASED_PAUSE)
             return False
-        try:
-            return not bench.stopping.is_set() and bench.doorbell.wait(bench.worker, bench.queues)
-        except RedisUnavailable as error:
-            bench.stopping.wait(bench.trouble.pause_after(error))
-            return False
+        return bool(self._try(lambda: bench.doorbell.wait(bench.worker, bench.queues)))
 
     def _work(self, delivery: Delivery) -> None:
+        """Run a task and record how it ended, even if what goes wrong is our own fault."""
         bench = self._bench
         bench.board.take(self._thread, delivery.id, delivery.token)
         if bench.stopping.is_set():
             return  # what is in hand and not begun is given back by the child
         bench.board.begin(self._thread)
         started = time.perf_counter()
-        outcome = bench.execute(delivery)
-        self._settle(delivery, outcome, time.perf_counter() - started)
+        try:
+            outcome = bench.execute(delivery)
+            self._settle(delivery, outcome, time.perf_counter() - started)
+        except Exception as error:
+            _log.exception("task %s met an error of the worker itself", delivery.id)
+            outcome = Outcome(Status.FAILED, codec.encode(describe_error(error)))
+            self._settle(delivery, outcome, time.perf_counter() - started)
         bench.board.drop(self._thread)
 
     def _settle(self, delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
@@ -101,31 +104,37 @@ class Consumer:
         _tell(delivery, outcome if kept else None, seconds)
 
     def _insist(self, call: Callable[[], T]) -> T:
-        """Call until it is answered, however long Redis is away. Scripts may be repeated."""
-        while (answer := self._try(call)) is None:
-            pass
-        return answer
+        """Call until it is answered, however long Redis is away. Scripts may be repeated; what Redis says can never
+        work is not."""
+        bench = self._bench
+        while True:
+            try:
+                answer = call()
+            except RedisUnavailable as error:
+                time.sleep(bench.trouble.pause_after(error))
+            else:
+                bench.trouble.over()
+                return answer
 
     def _try(self, call: Callable[[], T]) -> T | None:
-        """Call once. None, after a pause, if there was no answer."""
+        """Call once. None, after a pause, if there was no answer, or one that makes no sense."""
         bench = self._bench
         try:
             answer = call()
         except RedisUnavailable as error:
-            pause = bench.trouble.pause_after(error)
+            bench.stopping.wait(bench.trouble.pause_after(error))
         except Exception:
             _log.exception("thread %d met an error of the worker itself; it tries again", self._thread)
-            pause = 1.0
+            bench.stopping.wait(1)
         else:
             bench.trouble.over()
             return answer
-        time.sleep(pause)
         return None
 
 
 def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
     """One line for each run."""
-    task = f"{delivery.name} {delivery.id}"
+    task = _on_one_line(f"{delivery.name} {delivery.id}")
     spent = f"{seconds * 1000:.0f} ms (waited {delivery.waited * 1000:.0f} ms)"
     facts = {"task": delivery.name, "task_id": delivery.id, "queue": delivery.queue}
     if outcome is None:

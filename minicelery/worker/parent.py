@@ -32,6 +32,8 @@ from .order import NOW, STOP, UNUSABLE, Hello, Order, WorkerOptions
 
 _log = logging.getLogger("minicelery.worker")
 _KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
+#: How what a thread has taken ends. The rest is in its hand, or lost.
+_ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST)
 _SHORT_LIFE = 1.0  #: a child that lived less is followed by the next one only after as long
 
 
@@ -44,6 +46,8 @@ class Running:
     board: Board
     control: int
     born: float
+    is_welcome: bool = False  #: it has loaded the application
+    is_killed: bool = False  #: by us
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Parent:
         self._kill_at: float | None = None
         self._totals: Counter[Count] = Counter()
         self._left = 0
+        self._lost = 0
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,6 +91,7 @@ class Parent:
             event = self._next_event()
             if event is None:
                 _log.error("the child has not ended in time; it is killed")
+                child.is_killed = True
                 launch.kill(child.process)
             elif event.kind == "signal":
                 self._stop(child)
@@ -94,8 +100,10 @@ class Parent:
             elif event.kind == "end" and event.child is child:
                 code = child.process.wait()
                 self._bury(child, code)
-                if self._signals or code == UNUSABLE:
-                    return self._finish(0 if self._signals else UNUSABLE)
+                if self._signals:
+                    return self._finish(0)
+                if code == UNUSABLE and not child.is_welcome:
+                    return self._finish(UNUSABLE)
                 child = self._replace(child)
 
     def _next_event(self) -> Event | None:
@@ -148,6 +156,7 @@ class Parent:
             print(f"The worker can't start: {hello.fault}", file=sys.stderr)
             return
         self._config = hello.config
+        child.is_welcome = True
         if self._service is None:
             logs.configure(hello.config)
             self._service = _serve(hello.config, self._world)
@@ -163,25 +172,27 @@ class Parent:
     def _bury(self, child: Running, code: int) -> None:
         """Make ready again what an ended child still had, and count what it did."""
         os.close(child.control)
-        self._totals.update(child.board.totals())
-        held = child.board.held()
+        totals, held = child.board.totals(), child.board.held()
         child.board.close()
+        self._totals.update(totals)
+        self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
         if self._service is None:
             if code not in (0, UNUSABLE):
                 _log.error("the child %s before it was ready", _describe(code))
             return
         self._service.upkeep.dismiss(child.worker)
-        begun = [] if self._signals else [one.id for one in held if one.begun]
+        # A child that ends by itself was ended by what it was running; one that we kill was not.
+        begun = [] if code == 0 or child.is_killed else [one.id for one in held if one.begun]
         try:
             recovered = self._service.broker.recover(child.worker, begun)
-        except RedisUnavailable as error:
+        except Exception as error:
             self._left += len(held)
             _log.error("%d tasks are left to the end of the lease: %s", len(held), error)
             return
+        if code != 0 and not child.is_killed:
+            _log.error("the child %s; %d tasks are ready again", _describe(code), recovered)
         if self._signals:
             self._totals[Count.HANDED_BACK] += recovered
-        else:
-            _log.error("the child %s; %d tasks are ready again", _describe(code), recovered)
 
     def _replace(self, child: Running) -> Running:
         if self._world.monotonic() - child.born < _SHORT_LIFE:
@@ -205,7 +216,8 @@ class Parent:
             _log.info("stopping: no new tasks; what runs has %g s", self._config.grace)
         with contextlib.suppress(BrokenPipeError):
             os.write(child.control, STOP if first else NOW)
-        self._kill_at = self._world.monotonic() + _KILL_MARGIN + (self._config.grace if first else 0)
+        if self._signals <= 2:
+            self._kill_at = self._world.monotonic() + _KILL_MARGIN + (self._config.grace if first else 0)
 
     def _finish(self, code: int) -> int:
         if self._service:
@@ -215,7 +227,7 @@ class Parent:
             done = self._totals[Count.SUCCEEDED] + self._totals[Count.FAILED]
             left = f", {self._left} left to the end of the lease" if self._left else ""
             again, handed = self._totals[Count.RETRIED], self._totals[Count.HANDED_BACK]
-            line = f"Stopped: {done} finished, {again} to be retried, {handed} handed back, 0 lost{left}."
+            line = f"Stopped: {done} finished, {again} to be retried, {handed} handed back, {self._lost} lost{left}."
             self._say(line)
         return code
 

@@ -182,6 +182,12 @@ def test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once(
     lawful(tasks)
 
 
+def test_a_task_that_exits_with_any_code_ends_its_child_only(crew: Crew, tasks: MiniCelery, tmp_path: Path) -> None:
+    crew.start("--threads", "1")
+
+    assert call(tasks, "exit_once", str(tmp_path / "marker"), 2).get(PATIENCE) == "run again"
+
+
 def test_a_child_does_not_outlive_a_killed_parent(crew: Crew) -> None:
     worker = crew.start().ready()
 

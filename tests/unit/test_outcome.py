@@ -1,8 +1,12 @@
 """The rules of retries and failures."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
 
 from minicelery import codec
+from minicelery.errors import InvalidInput
 from minicelery.outcome import Retry, RetryPolicy, describe_error, judge
 from minicelery.states import Status
 
@@ -91,3 +95,13 @@ def test_any_error_becomes_a_text_that_can_be_stored(error: Exception) -> None:
 
     assert len(body) < 60_000
     assert set(codec.decode(body)) == {"type", "message", "traceback"}
+
+
+@pytest.mark.parametrize("countdown", [float("nan"), -1, "5", float("inf"), True, object(), 10**400])
+def test_a_countdown_that_is_no_wait_is_refused_where_it_is_given(countdown: object) -> None:
+    with pytest.raises(InvalidInput, match="not a delay"):
+        Retry(countdown)
+
+
+def test_any_type_of_number_is_a_countdown() -> None:
+    assert [Retry(number).countdown for number in (Decimal("1.5"), Fraction(1, 2), 0)] == [1.5, 0.5, 0.0]
