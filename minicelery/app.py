@@ -173,7 +173,7 @@ class MiniCelery:
 
     def discard(self, task_id: str) -> None:
         """Delete a dead letter. Raises ``NotADeadLetter`` or ``TaskNotFound``."""
-        status = self.broker.forget(task_id, [Status.FAILED])
+        status = self.broker.forget(task_id, [Status.FAILED], self.world.nonce())
         if status is None:
             raise TaskNotFound(task_id)
         if status is not Status.FAILED:
@@ -211,7 +211,7 @@ class MiniCelery:
     @cached_property
     def sender(self) -> Sender:
         watch = Watch(self.clients.blocking, self.keys, self.inspector, self.world)
-        return Dispatch(self.broker, self.inspector, watch, self.config.patience)
+        return Dispatch(self.broker, self.inspector, watch, self.world, self.config.patience)
 
     @cached_property
     def executor(self) -> Executor:
@@ -221,10 +221,15 @@ class MiniCelery:
         """An executor of this app's tasks that hands progress to ``report``."""
         return Executor(self.tasks.find, report, self.world.random, lambda: self.around())
 
+    @cached_property
+    def _reporter(self) -> Broker:
+        impatient = Scripts(self.clients.commands, self.keys, self.world, patience=0.0)
+        return Broker(impatient, self.keys, self.config.result_ttl)
+
     def _report(self, task_id: str, token: str, members: str) -> bool:
-        """Progress is for watchers: while Redis is away the task goes on without."""
+        """Progress is for watchers: while Redis is away the task goes on without, and does not wait."""
         try:
-            return self.broker.progress(task_id, token, members)
+            return self._reporter.progress(task_id, token, members)
         except RedisUnavailable as error:
             _log.warning("progress of task %s left out: %s", task_id, error)
             return True

@@ -88,7 +88,7 @@ class Broker:
         args: list[object] = [self._result_ttl]
         for one in settlements:
             args += (one.id, one.token, one.status.value, one.body, one.delay)
-        keys = [self._keys.delayed, self._keys.dead_letter, self._keys.claimed(worker)]
+        keys = [self._keys.dead_letter, self._keys.claimed(worker)]
         return [answer == "ok" for answer in self._scripts.run("settle", keys, args)]
 
     def progress(self, task_id: str, token: str, members: str) -> bool:
@@ -98,8 +98,8 @@ class Broker:
     def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
         """Give (id, token) pairs back to the head of their queues. False where it was lost or settled before."""
         args = [part for pair in held for part in pair]
-        keys = [self._keys.workers, self._keys.claimed(worker)]
-        return [answer == "ok" for answer in self._scripts.run("release", keys, args)]
+        answers = self._scripts.run("release", [self._keys.claimed(worker)], args)
+        return [answer == "ok" for answer in answers]
 
     def recover(self, worker: str, begun: Iterable[str] = (), *, expired: bool = False) -> int:
         """Make ready again all that a worker held which is gone, and forget the worker. How many that were.
@@ -122,9 +122,12 @@ class Broker:
         answers = self._scripts.run("revive", [self._keys.dead_letter], [nonce, *task_ids])
         return [bool(answer) for answer in answers]
 
-    def forget(self, task_id: str, states: Iterable[Status]) -> Status | None:
-        """Delete a task that is in one of ``states``. The state it was in, None when there is no such task."""
-        keys = [self._keys.task(task_id), self._keys.dead_letter]
+    def forget(self, task_id: str, states: Iterable[Status], nonce: str) -> Status | None:
+        """Delete a task that is in one of ``states``. The state it was in, None when there is no such task.
+
+        The nonce names the request: repeated under it, a deletion is answered as the first time.
+        """
+        keys = [self._keys.task(task_id), self._keys.dead_letter, self._keys.forgotten(nonce)]
         state = self._scripts.run("forget", keys, [task_id, *(status.value for status in states)])
         return Status(state) if state else None
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from .broker import Broker
-from .errors import TaskIdTaken
+from .errors import RedisUnavailable, TaskIdTaken
 from .inspector import Inspector
 from .message import Message
 from .record import TaskRecord
 from .result import AsyncResult
 from .states import FINISHED, Status
 from .watch import Watch
+from .world import World
 
 BATCH = 200
 
@@ -18,10 +19,11 @@ BATCH = 200
 class Dispatch:
     """Sends through the broker and reads through the inspector. What has been answered is in Redis."""
 
-    def __init__(self, broker: Broker, inspector: Inspector, watch: Watch, patience: float) -> None:
+    def __init__(self, broker: Broker, inspector: Inspector, watch: Watch, world: World, patience: float) -> None:
         self._broker = broker
         self._inspector = inspector
         self._watch = watch
+        self._world = world
         self._patience = patience
 
     def send(self, message: Message) -> tuple[AsyncResult[Any], Status]:
@@ -32,13 +34,18 @@ class Dispatch:
     def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
         """Submit messages in batches, a round trip each.
 
-        Raises ``TaskIdTaken`` where an id belongs to another task; all others of its batch are submitted.
+        Raises ``TaskIdTaken`` where an id belongs to another task; all others of its batch are submitted. A
+        ``RedisUnavailable`` has the handles of what was submitted before it in ``submitted``.
         """
         sent: list[tuple[AsyncResult[Any], Status]] = []
         waiting = list(messages)
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            statuses = self._broker.enqueue(batch)
+            try:
+                statuses = self._broker.enqueue(batch)
+            except RedisUnavailable as error:
+                error.submitted = [result for result, _ in sent]
+                raise
             taken = [message.id for message, status in zip(batch, statuses, strict=True) if status is None]
             if taken:
                 raise TaskIdTaken(f"another task already has the id {', '.join(taken)}; use a fresh one", "/task_id")
@@ -52,4 +59,4 @@ class Dispatch:
         return self._watch.wait(task_id, timeout, self._patience)
 
     def forget(self, task_id: str) -> Status | None:
-        return self._broker.forget(task_id, FINISHED)
+        return self._broker.forget(task_id, FINISHED, self._world.nonce())

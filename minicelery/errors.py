@@ -1,6 +1,6 @@
 """Every error that Mini-Celery raises, in one tree, each with a sentence that tells what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -104,7 +104,13 @@ class LeaseLost(MiniCeleryError):
 
 
 class RedisUnavailable(MiniCeleryError):
-    """Redis can't be reached or refuses to work; nothing is half-written, so try again later."""
+    """Redis can't be reached or refuses to work; nothing is half-written, so try again later.
+
+    What was asked may have been done all the same, if only the answer was lost. A submission is therefore
+    repeated under its ``task_id``. Of ``submit_many``, ``submitted`` has the handles that were answered before.
+    """
+
+    submitted: Sequence[object] = ()
 
 
 class RedisFull(RedisUnavailable):

@@ -19,6 +19,7 @@ SCHEMA = (
     Pattern("task", "task:{}", "hash", "one task: what to do, its state, its result or error"),
     Pattern("events", "task:{}:events", "channel", 'JSON events {"event", "data"} of one task'),
     Pattern("dead_letter", "queue:dead_letter", "list", "ids of tasks that failed for good, newest first"),
+    Pattern("forgotten", "forgotten:{}", "string", "what a deletion found, kept a minute: its answer may get lost"),
     Pattern("bell", "bell:{}", "list", "doorbell of a queue, capped: idle threads BRPOP here, never on ids"),
     Pattern("delayed", "delayed", "zset", "ids of SCHEDULED and RETRYING tasks; score: due, epoch seconds"),
     Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
@@ -50,6 +51,9 @@ class Keys:
 
     def events(self, task_id: str) -> str:
         return self._spell("events", task_id)
+
+    def forgotten(self, nonce: str) -> str:
+        return self._spell("forgotten", nonce)
 
     def bell(self, queue: str) -> str:
         return self._spell("bell", queue)

@@ -1,15 +1,21 @@
 -- forget: SUCCESS | FAILED → (none). The task and its result or error are deleted.
--- KEYS  the task hash, dead letters
+-- KEYS  the task hash, dead letters, forgotten (of this request)
 -- ARGV  prefix, id, then the states it may be in
--- =>    the state it was in; '' when there is no such task. Nothing is deleted in any other state.
+-- =>    the state it was in, also when this very request has deleted it before; '' when there is no such task.
+--       Nothing is deleted in any other state.
 -- event deleted
-local id = ARGV[2]
+local hash, dead_letter, forgotten = KEYS[1], KEYS[2], KEYS[3]
+local id, SECONDS_KEPT = ARGV[2], 60
+local before = redis.call('GET', forgotten)
+if before then return before end
 local task = fields(id, 'status')
 if not task then return '' end
+
 for i = 3, #ARGV do
   if task[1] == ARGV[i] then
-    redis.call('DEL', KEYS[1])
-    if task[1] == 'FAILED' then redis.call('LREM', KEYS[2], -1, id) end
+    redis.call('DEL', hash)
+    if task[1] == 'FAILED' then redis.call('LREM', dead_letter, -1, id) end
+    redis.call('SET', forgotten, task[1], 'EX', SECONDS_KEPT)
     emit(id, 'deleted', '{"task_id":"' .. id .. '"}')
   end
 end

@@ -1,19 +1,21 @@
 -- release: RUNNING → PENDING at the head of its queue, given back by a worker that stops. A batch.
--- KEYS  workers, claimed of the worker
+-- KEYS  claimed of the worker
 -- ARGV  prefix, then for each task: id, token
 -- =>    for each task 'ok', also when this very token was released before; 'settled' when it has recorded an outcome;
 --       'lost' for any other token
 -- event queued
-local workers, claimed = KEYS[1], KEYS[2]
+local claimed = KEYS[1]
 local at = now()
 local answers, current, rung = {}, {}, {}
 
 for base = 2, #ARGV, 2 do
   local id, token = ARGV[base], ARGV[base + 1]
-  local task = fields(id, 'status', 'token', 'settled', 'queue')
+  local task = fields(id, 'status', 'token', 'settled', 'queue', 'released_by')
   local answer = 'lost'
-  if task and task[3] == token then
-    answer = task[1] == 'PENDING' and 'ok' or 'settled'
+  if task and task[5] == token then
+    answer = 'ok'
+  elseif task and task[3] == token then
+    answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
     answer = 'ok'
     current[#current + 1] = {id, token, task[4]}
@@ -21,11 +23,10 @@ for base = 2, #ARGV, 2 do
   answers[#answers + 1] = answer
 end
 
-if #current > 0 then pass_full_memory(workers) end
 for _, one in ipairs(current) do
   local id, token, queue = one[1], one[2], one[3]
   redis.call('HDEL', claimed, id)
-  redis.call('HSET', key.task(id), 'settled', token)
+  redis.call('HSET', key.task(id), 'released_by', token)
   redis.call('HINCRBY', key.task(id), 'released', 1)
   make_ready(id, queue, 'RPUSH', at)
   rung[queue] = (rung[queue] or 0) + 1

@@ -101,7 +101,7 @@ def test_a_deleted_task_is_4404(shared_stack: Stack, shared_celery: MiniCelery, 
     task = TaskOnWire(shared_celery)
     client = watch(shared_stack, task.path)
 
-    shared_celery.broker.forget(task.id, [Status.PENDING])
+    shared_celery.broker.forget(task.id, [Status.PENDING], "request")
 
     assert client.names(2) == ["connected", "deleted"]
     assert client.end() == 4404
@@ -318,7 +318,7 @@ def test_what_happens_while_the_link_is_down_is_told_afterwards(
         tasks[name].start()
     tasks["completed"].settle()
     tasks["failed"].fail()
-    celery.broker.forget(tasks["deleted"].id, [Status.PENDING])
+    celery.broker.forget(tasks["deleted"].id, [Status.PENDING], "request")
     proxy.mend()
 
     assert clients["completed"].names(2) == ["connected", "completed"]
@@ -403,7 +403,7 @@ def test_what_is_older_than_the_state_is_not_told_again(hub: Hub, real_app: Mini
     with contextlib.closing(arrive(hub, subscription, real_app.inspector.task(task.id))) as client:
         name, state = client.event()
         assert (name, state["status"]) == ("connected", "PENDING")
-        real_app.broker.forget(task.id, [Status.PENDING])
+        real_app.broker.forget(task.id, [Status.PENDING], "request")
         assert client.names(1) == ["deleted"]
 
 

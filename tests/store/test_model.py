@@ -87,6 +87,8 @@ class Machine(RuleBasedStateMachine):
         self.model = Model()
         self.numbers = itertools.count(1)
         self.sent: list[Claim] = []
+        self.settled: dict[str, str] = {}
+        self.released: dict[str, str] = {}
         self._set_clock()
 
     def teardown(self) -> None:
@@ -170,8 +172,10 @@ class Machine(RuleBasedStateMachine):
         current = model.holds(worker, delivery)
         [kept] = self.broker.settle(worker, [Settlement(delivery.id, delivery.token, status, "{}", delay)])
         if not current:
-            return  # kept may be true, when this token has settled or released the task before; nothing changes
+            assert kept == (self.settled.get(delivery.id) == delivery.token)
+            return
         assert kept
+        self.settled[delivery.id] = delivery.token
         del model.claimed[worker][delivery.id]
         model.status[delivery.id] = status
         if status is Status.FAILED:
@@ -185,8 +189,9 @@ class Machine(RuleBasedStateMachine):
         model, (worker, delivery) = self.model, held
         current = model.holds(worker, delivery)
         [given] = self.broker.release(worker, [(delivery.id, delivery.token)])
+        assert given == (current or self.released.get(delivery.id) == delivery.token)
         if current:
-            assert given
+            self.released[delivery.id] = delivery.token
             del model.claimed[worker][delivery.id]
             model.make_ready(delivery.id, at_the_head=True)
 
@@ -239,9 +244,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(task=st.sampled_from(IDS))
     def forget(self, task: str) -> None:
-        self.broker.forget(task, FINISHED)
+        before = self.model.status.get(task)
+        assert self.broker.forget(task, FINISHED, f"f{next(self.numbers)}") == before
         if self.model.status.get(task) in FINISHED:
             del self.model.status[task]
+            self.settled.pop(task, None)
+            self.released.pop(task, None)
             if task in self.model.dead:
                 self.model.dead.remove(task)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+import redis
 
 from minicelery.broker import Claim, Settlement
 from minicelery.events import describe
@@ -355,17 +356,18 @@ def test_a_dead_letter_is_forgotten_with_its_place(desk: Desk) -> None:
     desk.submit("t")
     desk.fail(desk.take())
 
-    assert desk.broker.forget("t", FINISHED) is Status.FAILED
+    assert desk.broker.forget("t", FINISHED, "request") is Status.FAILED
 
     assert desk.where("t") == [""]
     assert desk.app.inspector.dead_letter_count() == 0
-    assert desk.broker.forget("t", FINISHED) is None
+    assert desk.broker.forget("t", FINISHED, "request") is Status.FAILED, "its answer had been lost, say"
+    assert desk.broker.forget("t", FINISHED, "another") is None
 
 
 def test_an_unfinished_task_is_not_forgotten(desk: Desk) -> None:
     desk.submit("t")
 
-    assert desk.broker.forget("t", FINISHED) is Status.PENDING
+    assert desk.broker.forget("t", FINISHED, "request") is Status.PENDING
     assert desk.where("t") == ["PENDING", "ready"]
 
 
@@ -392,7 +394,7 @@ def test_every_change_of_state_is_published_once(desk: Desk, heard: Callable[[],
         desk.settle(delivery, Status.RETRYING, '{"type":"E","message":"m","traceback":"t"}')
     desk.broker.promote()
     desk.settle(desk.take(), body='"r"')
-    desk.broker.forget("t", FINISHED)
+    desk.broker.forget("t", FINISHED, "request")
 
     events = [json.loads(text) for text in heard()]
 
@@ -473,3 +475,138 @@ def test_only_delayed_tasks_are_promoted_whoever_else_is_in_the_set(desk: Desk) 
     assert desk.where("running") == ["RUNNING", "claimed"]
     assert desk.where("ready") == ["PENDING", "ready"]
     desk.lawful()
+
+
+def test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_changed(desk: Desk) -> None:
+    desk.hire("w")
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    parts = {"id": "part", "name": "add", "args": "[]", "kwargs": "{}", "queue": "default", "status": "PENDING"}
+    commands.hset(keys.task("part"), mapping=parts)
+    commands.hset(keys.task("odd"), mapping={**parts, "retry_count": "x", "max_retries": "3", "updated_at": "1"})
+    whole = {**parts, "retry_count": "0", "max_retries": "3", "updated_at": "1"}
+    commands.hset(keys.task("x" * 300), mapping=whole)
+    commands.lpush(keys.queue("default"), "part", "odd", "x" * 300)
+    desk.submit("t")
+
+    claimed = desk.claim()
+
+    assert [delivery.id for delivery in claimed.deliveries] == ["t"]
+    assert set(claimed.dropped) == {"part", "odd", "x" * 300}
+    assert commands.hgetall(keys.task("part")) == parts
+
+
+def test_a_wait_that_is_no_number_changes_nothing(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+
+    with pytest.raises(redis.ResponseError, match="not a number of seconds"):
+        desk.settle(delivery, Status.RETRYING, "{}", delay=float("nan"))
+
+    assert desk.where("t") == ["RUNNING", "claimed"]
+    desk.lawful()
+
+
+def test_what_was_given_back_is_not_taken_for_settled_nor_the_other_way_round(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("given", "settled")
+    given, settled = desk.take(), desk.take()
+    desk.broker.release("w", [(given.id, given.token)])
+    desk.settle(settled, Status.RETRYING, "{}")
+    desk.broker.promote()
+
+    assert not desk.settle(given)
+    assert desk.broker.release("w", [(settled.id, settled.token)]) == [False]
+    assert desk.where("given") == desk.where("settled") == ["PENDING", "ready"]
+
+
+# ---- doorbells --------------------------------------------------------------------------------
+
+
+def _rings(desk: Desk, queue: str = "default") -> int:
+    return int(desk.app.clients.commands.llen(desk.app.keys.bell(queue)))
+
+
+def test_whatever_becomes_ready_rings(desk: Desk) -> None:
+    desk.hire("w", "v")
+    silence = lambda: desk.app.clients.commands.delete(desk.app.keys.bell("default"))  # noqa: E731
+    rung = []
+
+    desk.submit("t")
+    rung.append(silence())
+    released = desk.take()
+    desk.broker.release("w", [(released.id, released.token)])
+    rung.append(silence())
+    desk.take()
+    desk.broker.recover("w")
+    rung.append(silence())
+    desk.settle(desk.take("v"), Status.RETRYING, "{}", worker="v")
+    desk.broker.promote()
+    rung.append(silence())
+    desk.fail(desk.take("v"), worker="v")
+    desk.broker.revive(["t"], "request")
+    rung.append(silence())
+
+    assert rung == [1, 1, 1, 1, 1]
+
+
+def test_the_bell_is_capped_and_silent_when_nothing_is_left(desk: Desk) -> None:
+    desk.hire("w")
+    for start in (0, 100):
+        desk.submit(*(f"t{number}" for number in range(start, start + 100)))
+    full = _rings(desk)
+
+    desk.claim(count=200)
+    desk.claim()
+
+    assert (full, _rings(desk)) == (100, 0)
+
+
+def test_a_thread_that_was_woken_and_leaves_work_behind_rings_for_the_next(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("a", "b", "c")
+    desk.app.clients.commands.delete(desk.app.keys.bell("default"))
+
+    desk.broker.claim(Claim("w", 0, 1, "n1", ("default",), woken=False))
+    unasked = _rings(desk)
+    desk.broker.claim(Claim("w", 0, 2, "n2", ("default",), woken=True))
+
+    assert (unasked, _rings(desk)) == (0, 1)
+
+
+# ---- the worker's own keys ----------------------------------------------------------------------
+
+
+def test_numbers_of_claims_outlive_a_worker_for_an_hour_and_a_worker_that_comes_back(desk: Desk) -> None:
+    desk.hire("w")
+    claims, commands = desk.app.keys.claims("w"), desk.app.clients.commands
+    desk.claim()
+    desk.broker.recover("w")
+
+    gone = commands.ttl(claims)
+    desk.hire("w")
+
+    assert 0 < gone <= 3600
+    assert (commands.ttl(claims), commands.hget(claims, 0)) == (-1, "1")
+
+
+def test_a_worker_in_recovery_can_claim_nothing_more(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit(*(f"t{number}" for number in range(150)))
+    desk.claim(count=150)
+    keys = desk.app.keys
+    parts = [keys.workers, keys.worker("w"), keys.claimed("w"), keys.claims("w"), keys.wake("w")]
+
+    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100]) == [100, 50]
+
+    assert not desk.claim().leased
+
+
+def test_what_was_due_is_not_told_of_a_running_task(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.settle(desk.take(), Status.RETRYING, "{}")
+    desk.broker.promote()
+    desk.take()
+
+    assert desk.app.inspector.task("t").due is None
