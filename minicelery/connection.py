@@ -1,5 +1,6 @@
 """Connections to Redis: how they are made, and what its errors mean to us."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -33,11 +35,15 @@ PASSING = (
     ReadOnlyError,
     TryAgainError,
 )
-_REFUSALS = ("MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "BUSY", "UNKILLABLE")
+_REFUSALS = ("MISCONF", "NOREPLICAS", "NOAUTH", "BUSY", "UNKILLABLE")
+_FORBIDDEN = "The user executing the script can't run this command"
+# Redis 6.2 wraps what a script's command met: "ERR Error running script (…): @user_script: 3: -OOM command not …"
+_WRAPPED = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
 
 #: Seconds an idle thread waits at the doorbells before it looks again by itself.
 BLOCK = 3.0
 _MARGIN = 5.0
+_UNBOUNDED = 2**31
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,16 @@ class Clients:
 def connect(config: Config) -> Clients:
     """The clients for a configuration. Nothing is sent until the first command."""
     return Clients(
-        commands=_client(config, config.redis_timeout, config.pool_size),
-        blocking=_client(config, BLOCK + _MARGIN, config.pool_size),
+        commands=_client(config, config.redis_timeout, redis.BlockingConnectionPool, config.pool_size, timeout=30),
+        # Whoever blocks has a connection of its own: waiting for one would not end when the caller wants it to.
+        blocking=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED),
     )
 
 
-def _client(config: Config, socket_timeout: float, size: int) -> Client:
-    pool = redis.BlockingConnectionPool.from_url(
+def _client(config: Config, socket_timeout: float, kind: Any, size: int, **more: Any) -> Client:
+    pool = kind.from_url(
         config.redis_url,
         max_connections=size,
-        timeout=30,  # a caller waits this long for one of the pool's connections
         protocol=2,  # RESP3 replies have other shapes on other servers
         decode_responses=True,
         encoding_errors="surrogateescape",  # foreign bytes pass through instead of ending a thread
@@ -75,8 +81,15 @@ def _client(config: Config, socket_timeout: float, size: int) -> Client:
         retry=Retry(NoBackoff(), 0),  # redis-py's own retries repeat commands that are not repeatable
         health_check_interval=0,
         client_name="minicelery",
+        **more,
     )
     return redis.Redis(connection_pool=pool)
+
+
+def wrapped(error: ResponseError) -> str:
+    """The code of the error that a command inside a script met, as Redis 6.2 tells it; '' for any other."""
+    found = _WRAPPED.search(str(error))
+    return found[1] if found else ""
 
 
 @contextmanager
@@ -86,10 +99,12 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except OutOfMemoryError as error:
         raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
-    except (AuthenticationError, *PASSING) as error:
+    except (AuthenticationError, NoPermissionError, *PASSING) as error:
         raise RedisUnavailable(f"Redis can't be used while {doing}: {error}") from error
     except ResponseError as error:
-        if str(error).startswith(_REFUSALS):
+        if wrapped(error) == "OOM":
+            raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
+        if str(error).startswith(_REFUSALS) or wrapped(error) or _FORBIDDEN in str(error):
             raise RedisUnavailable(f"Redis refuses while {doing}: {error}") from error
         raise
 

@@ -7,9 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from .connection import PASSING, Client, translated
+from .connection import PASSING, Client, translated, wrapped
 from .keys import Keys, lua_names
 from .world import World
 
@@ -54,7 +54,9 @@ class Scripts:
             while True:
                 try:
                     return self._send(script, keys, args)
-                except PASSING:
+                except (*PASSING, ResponseError) as error:
+                    if isinstance(error, ResponseError) and not _is_passing(error):
+                        raise
                     wait = pause * self._world.random()
                     if self._world.monotonic() + wait >= deadline:
                         raise
@@ -72,6 +74,10 @@ class Scripts:
         with translated("loading the scripts"):
             for name in NAMES:
                 self._client.script_load(load(name).text)
+
+
+def _is_passing(error: ResponseError) -> bool:
+    return isinstance(error, PASSING) or wrapped(error) in ("READONLY", "MASTERDOWN", "LOADING")
 
 
 def _names() -> tuple[str, ...]:

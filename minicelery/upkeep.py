@@ -100,14 +100,17 @@ class Upkeep:
             due.promote = 0.0
 
     def _beat(self) -> None:
-        with self._lock:
-            workers = dict(self._workers)
-        if not workers:
-            return
-        for worker, known in self._broker.beat(workers, self._lease).items():
-            if not known and worker in self._registered:
+        with (
+            self._lock
+        ):  # while the script runs, too: a worker that is dismissed meanwhile must not be registered again
+            if not self._workers:
+                return
+            answers = self._broker.beat(self._workers, self._lease)
+            before = self._registered
+            self._registered = set(answers)
+        for worker, known in answers.items():
+            if not known and worker in before:
                 _log.warning("worker %s had lost its lease; what it was running is run again by others", worker)
-            self._registered.add(worker)
 
     def _recover_lost(self) -> None:
         for worker in self._inspector.expired_workers():

@@ -1,5 +1,6 @@
 """Waits for a task to finish, by its events."""
 
+from collections.abc import Callable
 from contextlib import closing
 
 from .connection import PASSING, Client
@@ -31,24 +32,30 @@ class Watch:
         """
         now = self._world.monotonic
         deadline = float("inf") if timeout is None else now() + timeout
-        failing_since: float | None = None
+        answered = now()
+
+        def read() -> TaskRecord:
+            nonlocal answered
+            record = self._inspector.task(task_id)
+            answered = now()
+            return record
+
         while True:
             try:
-                return self._wait_connected(task_id, deadline)
+                return self._wait_connected(task_id, read, deadline)
             except (RedisUnavailable, *PASSING) as error:
-                failing_since = failing_since or now()
-                if now() >= min(deadline, failing_since + patience):
+                if now() >= min(deadline, answered + patience):
                     raise RedisUnavailable(f"Redis can't be reached to wait for task {task_id}: {error}") from error
                 self._world.sleep(_PAUSE * self._world.random())
 
-    def _wait_connected(self, task_id: str, deadline: float) -> TaskRecord:
-        record = self._inspector.task(task_id)
+    def _wait_connected(self, task_id: str, read: Callable[[], TaskRecord], deadline: float) -> TaskRecord:
+        record = read()
         if record.finished or self._world.monotonic() >= deadline:
             return record
         with closing(self._client.pubsub(ignore_subscribe_messages=True)) as channel:
             channel.subscribe(self._keys.events(task_id))
             while True:
-                record = self._inspector.task(task_id)
+                record = read()
                 left = deadline - self._world.monotonic()
                 if record.finished or left <= 0:
                     return record

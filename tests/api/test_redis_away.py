@@ -1,16 +1,25 @@
 """What the API answers while Redis is away or full."""
 
 import json
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+import redis
 
 from minicelery import MiniCelery
 from minicelery.config import Config
 from minicelery.connection import connect
+from minicelery.doorbell import Doorbell
 from minicelery.embedded import EmbeddedServer, ServerOptions, free_port
+from minicelery.errors import RedisUnavailable
+from minicelery.states import Status
+from minicelery.testing import drain
 from minicelery.web import create_app
+from minicelery.world import World
 from tests.api.conftest import declare
+from tests.store.conftest import Desk
 
 
 def _app(url: str) -> MiniCelery:
@@ -57,8 +66,6 @@ def test_a_full_redis_refuses_submissions_and_still_lets_running_work_end(own_se
     app = _app(own_server.url)
     http = create_app(app).test_client()
     place = http.post("/tasks", json={"name": "add", "args": [1, 2]}).headers["Location"]
-    from tests.store.conftest import Desk
-
     desk = Desk(app)
     desk.hire("w")
     delivery = desk.take()
@@ -71,4 +78,62 @@ def test_a_full_redis_refuses_submissions_and_still_lets_running_work_end(own_se
     assert (refused.status_code, json.loads(refused.data)["title"]) == (503, "Service Unavailable")
     assert http.get(place).json["status"] == "SUCCESS"
     assert len(list(app.inspector.task_ids())) == 1
+    app.clients.close()
+
+
+def test_a_full_redis_still_hands_out_and_takes_back_what_it_has(own_server: EmbeddedServer) -> None:
+    app = _app(own_server.url)
+    desk = Desk(app)
+    desk.submit("claimed", "retried", "released", "recovered")
+    desk.hire("w")
+    app.clients.commands.config_set("maxmemory", "1mb")
+
+    claimed = [desk.take() for _ in range(4)]
+    desk.settle(claimed[0])
+    desk.settle(claimed[1], Status.RETRYING, "{}")
+    desk.broker.release("w", [(claimed[2].id, claimed[2].token)])
+    desk.broker.recover("w")
+
+    assert [app.inspector.task(one.id).status for one in claimed] == ["SUCCESS", "RETRYING", "PENDING", "PENDING"]
+    app.clients.close()
+
+
+def test_a_user_without_the_right_is_told_so_as_an_outage(own_server: EmbeddedServer) -> None:
+    with redis.Redis.from_url(own_server.url) as admin:
+        admin.execute_command(
+            "ACL", "SETUSER", "few", "on", ">secret", "~*", "&*", "+@all", "-evalsha", "-eval", "-brpop"
+        )
+    app = _app(own_server.url.replace("://", "://few:secret@"))
+
+    with pytest.raises(RedisUnavailable, match="permissions"):
+        app.submit(app.message("add", [1, 2]))
+    with pytest.raises(RedisUnavailable, match="permissions"):
+        Doorbell(app.clients.blocking, app.keys).wait("w", ["default"], 0.1)
+    app.clients.close()
+
+
+def test_progress_does_not_hold_a_task_up_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    slept: list[float] = []
+    config = Config(redis_url=f"redis://127.0.0.1:{free_port()}", patience=60)
+    app = MiniCelery("away", config=config, world=replace(World(), sleep=slept.append))
+
+    assert app._report("t", "1.n", '"done":1')
+    assert slept == []
+    assert "progress of task t left out" in caplog.text
+
+
+def test_many_may_wait_for_results_at_once(own_server: EmbeddedServer) -> None:
+    app = MiniCelery("many", redis_url=own_server.url, pool_size=2)
+    declare(app)
+    results = app.submit_many(app.tasks.find("add").s(number, 1) for number in range(10))
+    got: list[float] = []
+    threads = [threading.Thread(target=lambda r=result: got.append(r.get(timeout=20))) for result in results]
+    for thread in threads:
+        thread.start()
+
+    drain(app)
+    for thread in threads:
+        thread.join()
+
+    assert sorted(got) == list(range(1, 11))
     app.clients.close()

@@ -13,6 +13,9 @@ from minicelery.keys import Keys
 from minicelery.scripts import Scripts
 from minicelery.world import World
 
+#: How Redis 6.2 begins to tell what a command inside a script met.
+OLD = "Error running script (call to f_1): @user_script:1: @user_script: 1:"
+
 
 class Link:
     """A client that fails as told before it does what it is asked."""
@@ -53,6 +56,7 @@ def _wake(scripts: Scripts) -> Any:
         redis.exceptions.BusyLoadingError(),
         redis.exceptions.ReadOnlyError(),
         redis.exceptions.NoScriptError(),
+        redis.ResponseError(f"{OLD} -READONLY You can't write against a read only replica."),
     ],
 )
 def test_a_call_without_an_answer_is_repeated(scripts: Callable[..., Scripts], fault: Exception) -> None:
@@ -64,12 +68,15 @@ def test_repeats_end_with_the_patience(scripts: Callable[..., Scripts]) -> None:
         _wake(scripts(*[redis.ConnectionError("refused")] * 100))
 
 
-def test_a_full_redis_is_not_asked_again(scripts: Callable[..., Scripts]) -> None:
+@pytest.mark.parametrize(
+    "fault", [redis.exceptions.OutOfMemoryError("maxmemory"), redis.ResponseError(f"{OLD} -OOM command not allowed")]
+)
+def test_a_full_redis_is_not_asked_again(scripts: Callable[..., Scripts], fault: Exception) -> None:
     with pytest.raises(RedisFull):
-        _wake(scripts(redis.exceptions.OutOfMemoryError("maxmemory")))
+        _wake(scripts(fault))
 
 
-@pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", "NOPERM no"])
+@pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", f"{OLD} -MISCONF disk"])
 def test_a_redis_that_refuses_is_unavailable(scripts: Callable[..., Scripts], text: str) -> None:
     with pytest.raises(RedisUnavailable, match="refuses"):
         _wake(scripts(redis.ResponseError(text)))
