@@ -131,6 +131,8 @@ def everything(
 ) -> None:
     """Run everything on this machine: Redis or Valkey, the web server and a worker."""
     config, known = read_config({}), load_app(app_path).tasks
+    if redis_url:
+        config = config.overridden(redis_url=redis_url)
     example = next((task.name for task in known), "…")
     options = up.Options(
         host=host or config.api_host,

@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import marshmallow as ma
 from dotenv import dotenv_values
 from marshmallow import validate
+from redis import Connection, RedisError
+from redis.connection import parse_url
 
 from .errors import ConfigError, InvalidName, nearest
 from .names import check_queue
 
 PREFIX = "MINICELERY_"
+_URL = f"{PREFIX}REDIS_URL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class Config:
         Raises ``ConfigError``, which lists every fault, and for a name nobody reads the nearest that is read.
         """
         from_file = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv else {}
+        if not environ.get(_URL) and (environ.get("REDIS_HOST") or environ.get("REDIS_PORT")):
+            from_file.pop(_URL, None)  # the environment names another server than the file
         merged = {**from_file, **environ}
         faults = [*_unknown_variables(merged), *_unknown_overrides(overrides)]
         given: dict[str, tuple[str, Any]] = {}
@@ -90,6 +95,32 @@ def _are_origins(origins: tuple[str, ...]) -> None:
             raise ma.ValidationError(f"'{origin}' is not an origin; give https://host or https://host:port, or *")
 
 
+def _is_redis_url(url: str) -> None:
+    """What redis-py would refuse, ignore or take for something else when it connects. No reason tells a password."""
+    if not re.fullmatch(r"(rediss?|unix)://\S+", url):
+        raise ma.ValidationError("use redis://host:port/db, rediss:// or unix://path")
+    is_socket = url.startswith("unix:")
+    if not is_socket and "@" in re.sub(r"^\w+://[^/?#]*", "", url):
+        raise ma.ValidationError("in a password write %2F for /, %3F for ?, %23 for # and %40 for @")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ma.ValidationError("its host or port is wrong: give a number as port, an IPv6 address in []") from error
+    if is_socket and not parts.path:
+        raise ma.ValidationError("it names no socket; use unix:///path")
+    if not is_socket and not re.fullmatch(r"/?[0-9]*/?", parts.path):
+        raise ma.ValidationError("what follows its host is no database; give a number, as in redis://host:port/0")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _URL_OPTIONS and not name.startswith("ssl_"):
+            raise ma.ValidationError(f"nothing reads its option '{name}'; give {', '.join(_URL_OPTIONS)} or ssl_*")
+    try:
+        options = parse_url(url)  # type: ignore[no-untyped-call]
+        options.pop("connection_class", Connection)(**options)
+    except (TypeError, ValueError, RedisError) as error:
+        raise ma.ValidationError(f"its options are wrong: {error}") from error
+
+
 def _number(low: float, high: float) -> ma.fields.Float:
     rule = f"give a number from {low:g} to {high:g}"
     return ma.fields.Float(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule})
@@ -100,11 +131,12 @@ def _whole(low: int, high: int) -> ma.fields.Integer:
     return ma.fields.Integer(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule})
 
 
-_REDIS_URL = validate.Regexp(r"(rediss?|unix)://\S+", error="use redis://host:port/db, rediss:// or unix://path")
+# Timeouts, sizes and the like are ours to set.
+_URL_OPTIONS = ("db", "username", "password")
 _NAMESPACE = validate.Regexp(r"[A-Za-z0-9_.{}-]{0,64}\Z", error="use at most 64 of A-Z a-z 0-9 _ . - and braces")
 
 _FIELDS: dict[str, ma.fields.Field[Any]] = {
-    "redis_url": ma.fields.String(validate=_REDIS_URL),
+    "redis_url": ma.fields.String(validate=_is_redis_url),
     "namespace": ma.fields.String(validate=_NAMESPACE),
     "app": ma.fields.String(),
     "worker_concurrency": _whole(1, 1000),  # as many as a worker's board has slots
@@ -144,9 +176,17 @@ assert set(_FIELDS) == {field.name for field in fields(Config)}
 def without_password(url: str) -> str:
     """A Redis URL as it may be shown."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+    if parts.password is not None:
+        url = url.replace(parts.netloc, f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}", 1)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    if any(_is_secret(name) for name, _ in options):
+        masked = [(name, "***" if _is_secret(name) else value) for name, value in options]
+        url = f"{url.partition('?')[0]}?{urlencode(masked, safe='*/')}"
+    return url
+
+
+def _is_secret(option: str) -> bool:
+    return option in ("password", "ssl_password")
 
 
 def variables() -> dict[str, str]:
@@ -172,7 +212,7 @@ def _check(given: Mapping[str, tuple[str, Any]], faults: list[str]) -> dict[str,
         try:
             checked[name] = _FIELDS[name].deserialize(value)
         except ma.ValidationError as error:
-            shown = "***" if name == "redis_url" and "@" in str(value) else f"{value!r:.100}"
+            shown = "***" if name == "redis_url" and re.search("[@?]", str(value)) else f"{value!r:.100}"
             faults += [f"{source}={shown}: {reason}" for reason in _flat(error.messages)]
     return checked
 
@@ -205,7 +245,12 @@ def _redis_url(environ: Mapping[str, str], checked: Mapping[str, Any], faults: l
     secret = f":{quote(parts['REDIS_PASSWORD'], safe='')}@" if "REDIS_PASSWORD" in parts else ""
     host, port = parts.get("REDIS_HOST", "localhost"), parts.get("REDIS_PORT", 6379)
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return {"redis_url": f"redis://{secret}{host}:{port}/{parts.get('REDIS_DB', 0)}"}
+    url = f"redis://{secret}{host}:{port}/{parts.get('REDIS_DB', 0)}"
+    try:
+        _is_redis_url(url)
+    except ma.ValidationError:
+        faults.append(f"REDIS_HOST={parts['REDIS_HOST']!r}: give a host name or address, without its port")
+    return {"redis_url": url}
 
 
 def _flat(messages: Any) -> list[str]:

@@ -1,7 +1,10 @@
 """Checks the conservation law on a live Redis: every task is in exactly one place, the one its state names."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
 
 from .connection import Client, translated
 from .inspector import Inspector
@@ -18,7 +21,14 @@ PLACES: dict[Status, tuple[str, ...]] = {
     Status.FAILED: ("dead",),
     Status.SUCCESS: (),
 }
-_SLICE = 200
+_SLICE = 500
+
+#: Something that holds ids: ``("queue", name)``, ``("delayed",)``, ``("claimed", worker, token)`` or ``("dead",)``.
+Place = tuple[str, ...]
+
+#: State, queue, token and worker of a task; None for what it has not, and all None where there is no task.
+Task = Sequence[str | None]
+_FIELDS = ("status", "queue", "token", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,10 @@ class Violation:
 
 
 class Doctor:
-    """Reads in bounded slices and changes nothing. What looks wrong is looked at twice: tasks move meanwhile."""
+    """Reads in bounded slices and changes nothing. It remembers every id and where it is, to compare by itself.
+
+    Tasks move meanwhile: what looks wrong is read again, and believed only when one atomic look finds it so too.
+    """
 
     def __init__(self, client: Client, scripts: Scripts, keys: Keys, inspector: Inspector) -> None:
         self._client = client
@@ -42,58 +55,34 @@ class Doctor:
         self._inspector = inspector
 
     def violations(self) -> Iterator[Violation]:
-        """Every breach of the law that is there at both looks."""
-        for task_id in self._all_ids():
-            if self._examine(task_id) and (second := self._examine(task_id)):
-                yield second
+        """Every breach of the law that lasts, each task once."""
+        places = self._places()
+        suspects = self._suspects({*places, *self._inspector.task_ids()}, places)
+        if suspects:
+            places = self._places()
+            suspects = self._suspects(suspects, places)
+        for task_id in suspects:
+            if violation := self._locate(task_id, places.get(task_id, ())):
+                yield violation
 
-    def _examine(self, task_id: str) -> Violation | None:
-        """One atomic look at one task."""
-        keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers]
-        status, *places = self._scripts.run("locate", keys, [task_id])
-        if not status:
-            return self._examine_orphan(task_id)
-        if status not in set(Status):
-            return Violation(task_id, f"has the unknown state {status!r:.60}")
-        wanted = PLACES[Status(status)]
-        if tuple(places) == wanted:
-            return None
-        return Violation(task_id, f"is {status} and in {_listed(places)}, but belongs in {_listed(wanted)}")
+    def _places(self) -> Mapping[str, list[Place]]:
+        """Every id that anything holds → all that hold it, repeats included."""
+        found: defaultdict[str, list[Place]] = defaultdict(list)
+        for task_id, place in self._entries():
+            found[task_id].append(place)
+        return dict(found)
 
-    def _examine_orphan(self, task_id: str) -> Violation | None:
-        """An id without a task: gone in the meantime, or left behind in a list."""
-        with translated("looking for an orphan"):
-            found = [queue for queue in self._inspector.queues() if self._in_list(self._keys.queue(queue), task_id)]
-            if self._in_list(self._keys.dead_letter, task_id):
-                found.append("dead_letter")
-            if self._client.zscore(self._keys.delayed, task_id) is not None:
-                found.append("delayed")
-            for worker in self._inspector.workers():
-                if self._client.hexists(self._keys.claimed(worker.id), task_id):
-                    found.append(f"claimed by {worker.id}")
-        return Violation(task_id, f"is in {_listed(found)}, but there is no such task") if found else None
-
-    def _in_list(self, key: str, task_id: str) -> bool:
-        return self._client.lpos(key, task_id) is not None
-
-    def _all_ids(self) -> Iterator[str]:
-        """Every id that a task hash or one of the places has, each once."""
-        seen: set[str] = set()
-        for task_id in self._ids_with_repeats():
-            if task_id not in seen:
-                seen.add(task_id)
-                yield task_id
-
-    def _ids_with_repeats(self) -> Iterator[str]:
-        yield from self._inspector.task_ids()
-        lists = [*map(self._keys.queue, self._inspector.queues()), self._keys.dead_letter]
-        for key in lists:
-            yield from self._slices(key)
+    def _entries(self) -> Iterator[tuple[str, Place]]:
+        lists = {self._keys.queue(queue): ("queue", queue) for queue in self._inspector.queues()}
+        for key, place in {**lists, self._keys.dead_letter: ("dead",)}.items():
+            yield from ((task_id, place) for task_id in self._slices(key))
         with translated("listing the delayed tasks"):
-            yield from (member for member, _ in self._client.zscan_iter(self._keys.delayed, count=_SLICE))
+            for task_id, _ in self._client.zscan_iter(self._keys.delayed, count=_SLICE):
+                yield task_id, ("delayed",)
         for worker in self._inspector.workers():
             with translated("listing what a worker has claimed"):
-                yield from (field for field, _ in self._client.hscan_iter(self._keys.claimed(worker.id), count=_SLICE))
+                for task_id, token in self._client.hscan_iter(self._keys.claimed(worker.id), count=_SLICE):
+                    yield task_id, ("claimed", worker.id, token)
 
     def _slices(self, key: str) -> Iterator[str]:
         start = 0
@@ -104,6 +93,63 @@ class Doctor:
             if len(ids) < _SLICE:
                 return
             start += _SLICE
+
+    def _suspects(self, task_ids: Collection[str], places: Mapping[str, list[Place]]) -> list[str]:
+        """The ids whose places are not the ones of their task's state."""
+        ids = list(task_ids)
+        batches = (ids[start : start + _SLICE] for start in range(0, len(ids), _SLICE))
+        return [
+            task_id
+            for batch in batches
+            for task_id, task in zip(batch, self._tasks(batch), strict=True)
+            if _judge(task_id, task[0], [_name(place, task) for place in places.get(task_id, ())])
+        ]
+
+    def _tasks(self, task_ids: Sequence[str]) -> list[Task]:
+        with translated("reading tasks"):
+            pipe = self._client.pipeline(transaction=False)
+            for task_id in task_ids:
+                pipe.hmget(self._keys.task(task_id), _FIELDS)
+            answers = pipe.execute(raise_on_error=False)
+        # What is no hash is no task, as for the scripts.
+        return [[None] * len(_FIELDS) if isinstance(answer, ResponseError) else answer for answer in answers]
+
+    def _locate(self, task_id: str, places: Iterable[Place]) -> Violation | None:
+        """One atomic look at one task: in the places that are its own, and in those that have held it."""
+        others = {self._keys.queue(place[1]): _label(place) for place in places if place[0] == "queue"}
+        others |= {self._keys.claimed(place[1]): _label(place) for place in places if place[0] == "claimed"}
+        keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
+        status, *names = self._scripts.run("locate", keys, [task_id, *others.values()])
+        return _judge(task_id, status, names)
+
+
+def _judge(task_id: str, status: str | None, names: Sequence[str]) -> Violation | None:
+    if not status:
+        found = _listed(name.removeprefix("queue ") for name in names)
+        return Violation(task_id, f"is in {found}, but there is no such task") if names else None
+    if status not in set(Status):
+        return Violation(task_id, f"has the unknown state {status!r:.60}")
+    wanted = PLACES[Status(status)]
+    if tuple(names) == wanted:
+        return None
+    return Violation(task_id, f"is {status} and in {_listed(names)}, but belongs in {_listed(wanted)}")
+
+
+def _name(place: Place, task: Task) -> str:
+    """What a place is to a task, in the words of ``locate``."""
+    _, queue, token, worker = task
+    if place == ("queue", queue):
+        return "ready"
+    return "claimed" if place == ("claimed", worker, token) else _label(place)
+
+
+def _label(place: Place) -> str:
+    match place:
+        case ("queue", queue):
+            return f"queue {queue}"
+        case ("claimed", worker, _):
+            return f"claimed by {worker}"
+    return place[0]
 
 
 def _listed(places: Iterable[str]) -> str:

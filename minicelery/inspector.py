@@ -84,10 +84,6 @@ class Inspector:
             now = _seconds(self._client.time())
             return self._client.zrangebyscore(self._keys.workers, "-inf", now, start=0, num=100)
 
-    def ping(self) -> None:
-        with translated("being asked whether it is there"):
-            self._client.ping()
-
     def task_ids(self) -> Iterator[str]:
         """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""
         start = self._keys.task("")

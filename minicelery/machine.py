@@ -89,7 +89,7 @@ class Machine:
 
     def start(self) -> None:
         """Start all three, and return when the web process says that it is ready."""
-        self._config = Config.from_env(self._environ)
+        self._config = Config.from_env(os.environ, Path(".env"))
         self._logs().mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.options.data_dir / ".gitignore").write_text("*\n")
         self._start_server()

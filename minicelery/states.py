@@ -14,7 +14,5 @@ class Status(StrEnum):
     FAILED = "FAILED"  #: failed for good, in the dead letters
 
 
-DELAYED = frozenset({Status.SCHEDULED, Status.RETRYING})
 FINISHED = frozenset({Status.SUCCESS, Status.FAILED})
 UNSUCCESSFUL = frozenset({Status.FAILED})
-UNFINISHED = frozenset(Status) - FINISHED

@@ -84,6 +84,7 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "add", "1", "2", "--wiat"), "No such option"),
         (("--app", "x"), "No such option"),
         (("up", "--app", "nowhere:app"), "no module 'nowhere'"),
+        (("up", "--redis-url", "redis://localhost:abc"), "redis_url"),
     ],
 )
 def test_wrong_use_is_exit_code_2_with_the_reason(run: Run, arguments: tuple[str, ...], words: str) -> None:

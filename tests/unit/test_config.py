@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minicelery.config import Config, variables
+from minicelery.config import Config, variables, without_password
 from minicelery.errors import ConfigError
 
 
@@ -48,6 +48,25 @@ def test_the_environment_wins_over_a_dotenv_file_and_keywords_over_both(tmp_path
     assert (config.lease, config.grace, config.worker_concurrency) == (3, 6, 8)
 
 
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"REDIS_HOST": "a"}, "redis://a:6379/0"),
+        ({"REDIS_PORT": "7"}, "redis://localhost:7/0"),
+        ({"REDIS_HOST": "a", "MINICELERY_REDIS_URL": "redis://c"}, "redis://c"),
+        ({"REDIS_HOST": ""}, "redis://file:1/2"),
+    ],
+    ids=str,
+)
+def test_a_server_named_by_the_environment_wins_over_the_url_of_a_dotenv_file(
+    tmp_path: Path, environ: dict[str, str], url: str
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("MINICELERY_REDIS_URL=redis://file:1/2\n")
+
+    assert Config.from_env(environ, dotenv).redis_url == url
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert Config.from_env({"REDIS_HOST": "", "MINICELERY_LEASE": ""}) == Config()
 
@@ -73,13 +92,82 @@ def test_all_faults_are_told_at_once_with_the_nearest_name() -> None:
         assert f"{name}=" in text
 
 
-def test_a_password_is_never_shown() -> None:
-    environ = {"MINICELERY_REDIS_URL": "http://:geheim@x"}
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://h", "use redis://"),
+        ("redis://localhost:abc", "host or port is wrong"),
+        ("redis://localhost:65536", "host or port is wrong"),
+        ("redis://[::1", "host or port is wrong"),
+        ("redis://h/zero", "is no database"),
+        ("unix://relative.sock", "names no socket"),
+        ("redis://h?foo=bar", "nothing reads its option 'foo'; give db, username, password or ssl_"),
+        ("redis://h?socket_timeout=1", "nothing reads its option 'socket_timeout'"),
+        ("redis://h?db=zero", "Invalid value for 'db'"),
+        ("redis://h?ssl_keyfile=k", "ssl_keyfile"),
+        ("rediss://h?ssl_cert_reqs=maybe", "maybe"),
+    ],
+)
+def test_a_url_that_could_not_be_connected_to_is_refused_with_the_reason(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        Config.from_env({"MINICELERY_REDIS_URL": url})
 
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://user:p%40ss@[::1]:6379/0",
+        "redis://h?db=3&username=u&password=p",
+        "rediss://h:1/2?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem",
+        "unix://:secret@/run/redis.sock?db=1",
+    ],
+)
+def test_a_url_that_can_be_connected_to_is_taken(url: str) -> None:
+    assert Config.from_env({"MINICELERY_REDIS_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize("host", ["redis:6379", "[::1", "h?x=1"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"REDIS_HOST=.*: give a host name or address"):
+        Config.from_env({"REDIS_HOST": host})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:geheim@x",
+        "redis://:geheim@x:abc",
+        "redis://:geheim/2@x",
+        "redis://:12?geheim@x",
+        "redis://:12/geheim@x",
+        "redis://:12#geheim@x",
+        "redis://x:abc?password=geheim",
+        "redis://x?pasword=geheim",
+    ],
+)
+def test_a_password_is_never_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Config.from_env(environ)
+        Config.from_env({"MINICELERY_REDIS_URL": url})
 
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0?db=2", "redis://h:1/0?db=2"),
+        ("redis://u:geheim@h:1/0", "redis://u:***@h:1/0"),
+        ("redis://h?db=1&password=geheim", "redis://h?db=1&password=***"),
+        ("redis://h?pass%77ord=geheim", "redis://h?password=***"),
+        ("rediss://:a@h?ssl_keyfile=/k&ssl_password=geheim", "rediss://:***@h?ssl_keyfile=/k&ssl_password=***"),
+        ("unix:///run/s?password=geheim", "unix:///run/s?password=***"),
+    ],
+)
+def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:
