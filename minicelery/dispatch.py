@@ -45,6 +45,7 @@ class Dispatch:
                 statuses = self._broker.enqueue(batch)
             except RedisUnavailable as error:
                 error.submitted = [result for result, _ in sent]
+                error.task_id = batch[0].id if len(waiting) == 1 else None
                 raise
             taken = [message.id for message, status in zip(batch, statuses, strict=True) if status is None]
             if taken:

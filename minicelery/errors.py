@@ -37,10 +37,10 @@ class UnknownTask(InvalidInput):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = nearest(name, known)
+        near = nearest(name[:128], known)
         hint = f"; did you mean '{near}'?" if near else "."
         listed = ", ".join(known[:20]) or "none"
-        super().__init__(f"no task '{name}'{hint} Registered: {listed}.", "/name")
+        super().__init__(f"no task '{name:.100}'{hint} Registered: {listed}.", "/name")
         self.name = name
         self.known = known
         self.did_you_mean = near
@@ -107,10 +107,12 @@ class RedisUnavailable(MiniCeleryError):
     """Redis can't be reached or refuses to work; nothing is half-written, so try again later.
 
     What was asked may have been done all the same, if only the answer was lost. A submission is therefore
-    repeated under its ``task_id``. Of ``submit_many``, ``submitted`` has the handles that were answered before.
+    repeated under its ``task_id``, which the error has. Of ``submit_many``, ``submitted`` has the handles of what
+    was answered before.
     """
 
     submitted: Sequence[object] = ()
+    task_id: str | None = None
 
 
 class RedisFull(RedisUnavailable):

@@ -34,14 +34,14 @@ def create_app() -> Flask:
 # ---- the task, run by the worker -------------------------------------------------------------------
 
 
-@celery.task(bind=True, max_retries=3, no_retry_for=(images.NotAPhotograph,))
+@celery.task(bind=True, max_retries=3, no_retry_for=(images.NotAPhotograph, ValueError))
 def develop(self: TaskContext, titles: list[str]) -> dict[str, object]:
     """Make the thumbnails and the contact sheet of the album that has this task's id.
 
     It may run twice, after a crash, say. So it writes whole files only, and leaves out those that are there.
     No path comes from its arguments: whoever can reach the API chooses those.
     """
-    folder = _folder(self.id)
+    folder = _folder(str(UUID(self.id)))  # whoever reaches the API may choose an id, but no path by it
     thumbnails = [folder / f"{number}.jpg" for number in range(len(titles))]
     for done, (title, thumbnail) in enumerate(zip(titles, thumbnails, strict=True)):
         self.progress(done, len(titles), f"Developing {title}")

@@ -3,13 +3,13 @@
 from http import HTTPStatus
 from pathlib import Path
 
-from flask import Blueprint, Flask, Response, redirect, send_from_directory, url_for
+from flask import Blueprint, Flask, Response, redirect, request, send_from_directory, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..app import EXTENSION, MiniCelery
-from ..errors import MiniCeleryError
-from . import api, documentation, health, live, problems
+from . import api, documentation, health, live, outage, problems
+from .origin import is_welcome
 from .requests import BadJson, InvalidFields
 
 
@@ -19,12 +19,12 @@ def api_blueprint(name: str = "minicelery") -> Blueprint:
     Register it on a Flask app that ``MiniCelery.init_app`` has joined, with any ``url_prefix``.
     """
     blueprint = Blueprint(name, __name__, template_folder="templates", static_folder="static")
-    for part in (api, health, documentation, live):
+    blueprint.before_request(_refuse_foreign_pages)
+    for part in (outage, api, health, documentation, live):
         part.register(blueprint)
     blueprint.get("/watch")(watch)
     blueprint.register_error_handler(BadJson, _bad_json)
     blueprint.register_error_handler(InvalidFields, _invalid_fields)
-    blueprint.register_error_handler(MiniCeleryError, problems.of_error)
     blueprint.register_error_handler(HTTPException, problems.of_http)
     return blueprint
 
@@ -48,6 +48,14 @@ def watch() -> Response:
     response = send_from_directory(Path(__file__).parent / "static", "websocket_client.html")
     response.headers["Content-Security-Policy"] = "default-src 'self'"
     return response
+
+
+def _refuse_foreign_pages() -> Response | None:
+    """A page elsewhere must not be able to change anything here by a form."""
+    if request.method in ("GET", "HEAD", "OPTIONS") or is_welcome():
+        return None
+    detail = "Pages of this origin may not change anything here; see MINICELERY_ALLOWED_ORIGINS."
+    return problems.problem(HTTPStatus.FORBIDDEN, detail)
 
 
 def _bad_json(error: BadJson) -> Response:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
@@ -21,6 +20,7 @@ from ..events import Event, connected, describe
 from ..names import check_name
 from . import problems
 from .hub import Hub, HubFull, Stopping, make_hub
+from .origin import is_welcome
 from .relay import relay
 from .watching import Arrival, Subscription
 
@@ -29,7 +29,6 @@ PATH = "/ws/tasks/<task_id>"
 
 #: At most so many sockets keep a thread of the web server, where it does TLS itself and they can't be detached.
 RELAYS = 2
-_DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ def register(blueprint: Blueprint) -> None:
 
 def watch_task(ws: Server, task_id: str) -> None:
     """After the handshake: hand the socket to the hub, and leave the server nothing to close but a dead one."""
-    hub, visit = _hub(), _take_visit()
-    undetachable = isinstance(ws.sock, ssl.SSLSocket)
+    hub, undetachable = _hub(), isinstance(ws.sock, ssl.SSLSocket)
     inner, outer = socket.socketpair() if undetachable else (detach(ws.sock), None)
+    visit = _take_visit()  # only now: if there are no files left for a new socket, the subscription is given back
     arrival = Arrival(inner, _read_ahead(), visit.first, visit.since, all_events=request.args.get("events") == "all")
     if visit.subscription:
         hub.attach(visit.subscription, arrival)
@@ -110,7 +109,7 @@ def _admit(relays: threading.BoundedSemaphore) -> Response | None:
 
 
 def _refuse(relays: threading.BoundedSemaphore) -> Response | None:
-    if not _may_come(request.headers.get("Origin"), request.host, _app().config.allowed_origins):
+    if not is_welcome():
         detail = "Pages of this origin may not open a WebSocket here; see MINICELERY_ALLOWED_ORIGINS."
         return _refusal(HTTPStatus.FORBIDDEN, detail)
     if request.method != "GET" or request.headers.get("Sec-WebSocket-Version") != "13":
@@ -143,18 +142,6 @@ def _prepare(task_id: str) -> _Visit:
     except BaseException:
         hub.abandon(subscription)
         raise
-
-
-def _may_come(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
-    """Browsers name the origin of the page; programs that are none name no origin, and may always come."""
-    if origin is None or "*" in allowed:
-        return True
-    origin = origin.lower()
-    if origin in (one.lower().rstrip("/") for one in allowed):
-        return True
-    scheme, place = urlsplit(origin)[:2]
-    port = _DEFAULT_PORTS.get(scheme, "")
-    return bool(place) and place.removesuffix(port) == host.lower().removesuffix(port)
 
 
 def _enter(relays: threading.BoundedSemaphore) -> bool:

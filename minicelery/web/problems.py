@@ -19,6 +19,7 @@ from ..errors import (
     UnknownTask,
 )
 
+_AWAY = "Redis can't be used at the moment"
 RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
 CONTENT_TYPE = "application/problem+json"
 
@@ -53,7 +54,11 @@ def of_error(error: MiniCeleryError) -> Response:
         return problem(status, str(error), [{"pointer": error.pointer, "detail": error.detail}], **more)
     if isinstance(error, RedisUnavailable):
         # The cause names hosts and ports; it is for our log.
-        return problem(status, "Redis can't be used at the moment; nothing was changed, try again.")
+        if error.task_id:
+            return problem(
+                status, f"{_AWAY}; the task may be there: submit it again under this task_id.", task_id=error.task_id
+            )
+        return problem(status, f"{_AWAY}; try again.")
     return problem(status, str(error))
 
 

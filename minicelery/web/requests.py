@@ -1,5 +1,7 @@
 """Reads requests: the body, the query, and the application they are for."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, cast
 
 import marshmallow as ma
@@ -9,6 +11,9 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from .. import codec
 from ..app import EXTENSION, MiniCelery
 from ..errors import InvalidInput, InvalidPayload, nearest
+
+MOST_FAULTS = 20
+MOST_SHOWN = 100  #: characters of a name that is not ours
 
 
 class BadJson(InvalidPayload):
@@ -69,18 +74,23 @@ def _load(schema: ma.Schema, value: dict[str, Any]) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], schema.load(value))
     except ma.ValidationError as error:
-        raise InvalidFields(_faults(error.messages, "", list(schema.fields))) from error
+        raise InvalidFields(_faults(error.messages_dict, list(schema.fields))) from error
 
 
-def _faults(messages: Any, pointer: str, known: list[str]) -> list[tuple[str, str]]:
-    """marshmallow's nested messages as (pointer, detail) pairs."""
-    if isinstance(messages, dict):
-        found = []
-        for name, inner in messages.items():
-            step = f"/{str(name).replace('~', '~0').replace('/', '~1')}"
-            found += _faults(inner, "" if name == "_schema" else pointer + step, known)
-        return found
-    return [(pointer, _sentence(str(message), pointer, known)) for message in messages]
+def _faults(messages: dict[str, Any], known: list[str]) -> list[tuple[str, str]]:
+    """marshmallow's nested messages as (pointer, detail) pairs, the first of them if there are many."""
+    found = list(islice(_walk(messages, ""), MOST_FAULTS + 1))
+    shown = [(pointer, _sentence(message, pointer, known)) for pointer, message in found[:MOST_FAULTS]]
+    return [*shown, ("", "there are more faults")] if len(found) > MOST_FAULTS else shown
+
+
+def _walk(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(messages, dict):
+        yield from ((pointer, str(message)) for message in messages)
+        return
+    for name, inner in messages.items():
+        step = f"/{str(name)[:MOST_SHOWN].replace('~', '~0').replace('/', '~1')}"
+        yield from _walk(inner, pointer if name == "_schema" else pointer + step)
 
 
 def _sentence(message: str, pointer: str, known: list[str]) -> str:

@@ -163,8 +163,8 @@ class Page(ma.Schema):
     )
     offset = ma.fields.Integer(
         load_default=0,
-        validate=validate.Range(0, error="give 0 or more"),
-        error_messages={"invalid": "give 0 or more"},
+        validate=validate.Range(0, 1_000_000_000, error="give 0 to 1000000000"),
+        error_messages={"invalid": "give 0 to 1000000000"},
     )
 
 

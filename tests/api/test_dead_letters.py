@@ -35,7 +35,9 @@ def test_the_list_is_paged_with_a_link_to_the_next_page(http: FlaskClient, dead:
     assert "Link" not in second.headers
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "offset=-1", "page=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "offset=-1", "offset=99999999999999999999", "page=2"]
+)
 def test_a_wrong_page_is_refused(http: FlaskClient, query: str) -> None:
     assert http.get(f"/queue/dead-letter?{query}").status_code == 422
 
@@ -67,3 +69,19 @@ def test_what_is_no_dead_letter_is_neither_retried_nor_deleted(http: FlaskClient
     assert http.post("/queue/dead-letter/none/retry").status_code == 404
     assert http.delete("/queue/dead-letter/none").status_code == 404
     assert http.get(f"/tasks/{waiting}").json["status"] == "PENDING"
+
+
+def test_a_page_elsewhere_can_change_nothing_by_a_form(http: FlaskClient, dead: list[str]) -> None:
+    foreign = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+
+    answers = [
+        http.post("/queue/dead-letter/retry", headers=foreign),
+        http.post(f"/queue/dead-letter/{dead[0]}/retry", headers=foreign),
+        http.delete(f"/queue/dead-letter/{dead[0]}", headers=foreign),
+        http.post("/tasks", json={"name": "add", "args": [1, 2]}, headers={"Origin": "http://evil.example"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * 4
+    assert http.get("/queue/dead-letter", headers=foreign).json["count"] == 3
+    own = http.post("/queue/dead-letter/retry", headers={"Origin": "http://localhost"})
+    assert own.json == {"retried": 3}

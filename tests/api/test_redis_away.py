@@ -81,6 +81,38 @@ def test_a_full_redis_refuses_submissions_and_still_lets_running_work_end(own_se
     app.clients.close()
 
 
+def test_a_submission_without_an_answer_tells_the_id_under_which_to_repeat_it() -> None:
+    http = create_app(_app(f"redis://127.0.0.1:{free_port()}")).test_client()
+
+    response = http.post("/tasks", json={"name": "add", "args": [1, 2], "task_id": "mine"})
+
+    assert (response.status_code, response.json["task_id"]) == (503, "mine")
+    assert "under this task_id" in response.json["detail"]
+
+
+def test_requests_do_not_queue_up_behind_an_outage() -> None:
+    tried: list[float] = []
+    config = Config(redis_url=f"redis://127.0.0.1:{free_port()}", patience=30)
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        tried.append(seconds)
+        clock[0] += seconds
+
+    app = MiniCelery("away", config=config, world=replace(World(), monotonic=lambda: clock[0], sleep=sleep))
+    declare(app)
+    http = create_app(app).test_client()
+
+    first = http.post("/tasks", json={"name": "add", "args": [1, 2]})
+    repeats = len(tried)
+    others = [http.post("/tasks", json={"name": "add", "args": [1, 2]}) for _ in range(10)]
+
+    assert {first.status_code, *(other.status_code for other in others)} == {503}
+    assert repeats > 5
+    assert len(tried) == repeats
+    assert http.get("/healthz").status_code == 200
+
+
 def test_a_full_redis_still_hands_out_and_takes_back_what_it_has(own_server: EmbeddedServer) -> None:
     app = _app(own_server.url)
     desk = Desk(app)

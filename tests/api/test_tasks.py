@@ -110,6 +110,7 @@ BAD = [
     ({"name": "add", "args": [1, 2], "queue": "a b"}, "/queue", "not a valid name"),
     ({"name": "add", "args": [1, 2], "queue": "x" * 129}, "/queue", "not a valid name"),
     ({"name": "add", "args": [1, 2], "queue": "a\n"}, "/queue", "not a valid name"),
+    ({"name": "add", "args": [1, 2], "task_id": ".."}, "/task_id", "not dots alone"),
     ({"name": "add", "args": [1, 2], "task_id": "{a}"}, "/task_id", "not a valid name"),
     ({"name": "add", "args": [1, 2], "countdown": "10"}, "/countdown", "give a number from 0 to 31622400"),
     ({"name": "add", "args": [1, 2], "countdown": -1}, "/countdown", "give a number from 0 to 31622400"),
@@ -200,6 +201,17 @@ def test_several_faults_are_told_with_their_fields(http: FlaskClient) -> None:
 
     assert response.json["detail"] == "/args: give a list; /queue: give a string"
     assert [error["pointer"] for error in response.json["errors"]] == ["/args", "/queue"]
+
+
+def test_many_faults_are_told_briefly(http: FlaskClient) -> None:
+    many = http.post("/tasks", json={"name": "add"} | {f"{number}{'x' * 300}": 1 for number in range(2_000)})
+    long = http.post("/tasks", json={"name": "y" * 900_000})
+
+    assert (many.status_code, long.status_code) == (422, 422)
+    assert len(many.json["errors"]) == 21
+    assert many.json["errors"][-1] == {"pointer": "", "detail": "there are more faults"}
+    assert len(many.data) < 20_000
+    assert len(long.data) < 2_000
 
 
 def test_an_unknown_task_and_an_unknown_path_are_not_found(http: FlaskClient) -> None:

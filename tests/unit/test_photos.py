@@ -44,6 +44,9 @@ def size_of(path: Path) -> tuple[int, int]:
         return image.size
 
 
+ALBUM = "4b2c1a50-7d2e-4a53-9d2f-3f2f1c1b0a99"
+
+
 def context(task_id: str) -> TaskContext:
     return TaskContext(task_id, "develop", "default", "token", 0, 3, lambda *report: True)
 
@@ -151,26 +154,34 @@ def test_a_contact_sheet_is_about_as_wide_as_it_is_high(tmp_path: Path, count: i
 
 
 def test_a_second_run_leaves_what_is_there_and_gives_the_same_result(app: Flask) -> None:
-    folder = Path(app.config["PHOTOS_FOLDER"]) / "holiday"
+    folder = Path(app.config["PHOTOS_FOLDER"]) / ALBUM
     folder.mkdir(parents=True)
     save(folder / "0.upload", (400, 300), format="PNG")
-    first = develop.function(context("holiday"), ["sea.png"])
+    first = develop.function(context(ALBUM), ["sea.png"])
     (folder / "0.upload").unlink()
 
-    second = develop.function(context("holiday"), ["sea.png"])
+    second = develop.function(context(ALBUM), ["sea.png"])
 
     assert second == first
-    assert first == {"thumbnails": ["albums/holiday/0.jpg"], "contact_sheet": "albums/holiday/sheet.jpg"}
+    assert first == {"thumbnails": [f"albums/{ALBUM}/0.jpg"], "contact_sheet": f"albums/{ALBUM}/sheet.jpg"}
     assert {path.name for path in folder.iterdir()} == {"0.jpg", "sheet.jpg"}
 
 
 def test_a_broken_photograph_is_named_as_its_owner_names_it(app: Flask) -> None:
-    folder = Path(app.config["PHOTOS_FOLDER"]) / "holiday"
+    folder = Path(app.config["PHOTOS_FOLDER"]) / ALBUM
     folder.mkdir(parents=True)
     (folder / "0.upload").write_text("no photograph")
 
     with pytest.raises(images.NotAPhotograph, match=re.escape("sea.png: not a JPEG")) as refusal:
-        develop.function(context("holiday"), ["sea.png"])
+        develop.function(context(ALBUM), ["sea.png"])
+
+    assert not develop.policy.covers(refusal.value)
+
+
+@pytest.mark.parametrize("task_id", ["..", "holiday", "a:b"])
+def test_an_id_that_is_no_albums_leads_nowhere(app: Flask, task_id: str) -> None:
+    with pytest.raises(ValueError, match="UUID") as refusal:
+        develop.function(context(task_id), ["sea.png"])
 
     assert not develop.policy.covers(refusal.value)
 

@@ -1,0 +1,73 @@
+"""Requests do not queue up behind a Redis that is away: while one of them tries, the others are refused at once."""
+
+import threading
+from collections.abc import Callable
+
+from flask import Blueprint, Response, g, request
+
+from ..errors import MiniCeleryError, RedisFull, RedisUnavailable
+from . import problems
+from .requests import celery
+
+_PAUSE = 1.0  #: seconds after a failure during which nobody tries
+_NEEDLESS = ("alive", "document", "page", "file", "watch", "static")  #: endpoints that do not need Redis
+
+
+class Outage:
+    """Knows whether Redis was away a moment ago, and lets one try at a time find out whether it is back."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._again_at: float | None = None  # None: all is well
+
+    def may_try(self) -> bool:
+        """Whether a request may ask Redis now."""
+        with self._lock:
+            if self._again_at is None:
+                return True
+            if self._monotonic() < self._again_at:
+                return False
+            self._again_at = float("inf")  # this one tries; the others wait for what it finds
+            return True
+
+    def begin(self) -> None:
+        """A request has found Redis away."""
+        with self._lock:
+            self._again_at = self._monotonic() + _PAUSE
+
+    def end(self) -> None:
+        """A request has been answered by Redis, or has found out nothing."""
+        with self._lock:
+            self._again_at = None
+
+
+def register(blueprint: Blueprint) -> None:
+    """Watch over the routes of a blueprint."""
+    outages: dict[int, Outage] = {}
+
+    def outage() -> Outage:
+        app = celery()
+        return outages.setdefault(id(app), Outage(app.world.monotonic))
+
+    def admit() -> Response | None:
+        if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS or "Upgrade" in request.headers:
+            return None
+        if not outage().may_try():
+            return problems.of_error(RedisUnavailable("Redis was away a moment ago"))
+        g.minicelery_trying = True
+        return None
+
+    def find_out(error: BaseException | None) -> None:
+        if g.pop("minicelery_trying", False) and not g.pop("minicelery_away", False):
+            outage().end()
+
+    def answer(error: MiniCeleryError) -> Response:
+        if isinstance(error, RedisUnavailable) and not isinstance(error, RedisFull) and "minicelery_trying" in g:
+            g.minicelery_away = True
+            outage().begin()
+        return problems.of_error(error)
+
+    blueprint.before_request(admit)
+    blueprint.teardown_request(find_out)
+    blueprint.register_error_handler(MiniCeleryError, answer)
