@@ -209,7 +209,7 @@ def test_a_task_that_holds_pythons_lock_for_longer_than_the_lease_is_not_taken_a
 
 
 def test_kill_9_in_the_middle_of_500_tasks_loses_none_and_records_none_twice(crew: Crew, tasks: MiniCelery) -> None:
-    results = tasks.submit_many(tasks.tasks.find("nap").s(0.005) for _ in range(500))
+    results = tasks.submit_many(tasks.tasks.find("nap").s(0.02) for _ in range(500))
     channel = tasks.clients.commands.pubsub(ignore_subscribe_messages=True)
     channel.psubscribe(tasks.keys.events("*"))
     channel.get_message(timeout=5)  # the subscription
