@@ -29,6 +29,7 @@ PATH = "/ws/tasks/<task_id>"
 
 #: At most so many sockets keep a thread of the web server, where it does TLS itself and they can't be detached.
 RELAYS = 2
+_MOST_WRAPPERS = 20
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,25 @@ def detach(sock: socket.socket) -> socket.socket:
     A mere duplicate would not do: the server shuts the connection down when it closes its own.
     """
     live = socket.socket(fileno=os.dup(sock.fileno()))
-    dead, peer = socket.socketpair()
-    os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
-    dead.close()
-    peer.close()
+    try:
+        dead, peer = socket.socketpair()
+        with dead, peer:
+            os.dup2(dead.fileno(), sock.fileno(), inheritable=False)
+    except OSError:
+        live.close()
+        raise
     return live
 
 
 def close_sockets(wsgi: object) -> None:
-    """Close all WebSockets of a Flask app's process with 1001, before it ends. Takes half a second at most."""
+    """Close all WebSockets of a Flask app's process with 1001, before it ends. Takes half a second at most.
+
+    Middleware around the app is seen through if it keeps what it wraps as ``app`` or ``wsgi_app``.
+    """
+    for _ in range(_MOST_WRAPPERS):
+        if wsgi is None or isinstance(wsgi, Flask):
+            break
+        wsgi = getattr(wsgi, "app", None) or getattr(wsgi, "wsgi_app", None)
     if isinstance(wsgi, Flask) and HUB in wsgi.extensions:
         wsgi.extensions[HUB].close_all()
 

@@ -10,7 +10,9 @@ from . import problems
 from .requests import celery
 
 _PAUSE = 1.0  #: seconds after a failure during which nobody tries
-_NEEDLESS = ("alive", "document", "page", "file", "watch", "static")  #: endpoints that do not need Redis
+#: Endpoints that do not need Redis, or, as the WebSocket's, know by themselves when it is away.
+_NEEDLESS = ("alive", "document", "page", "file", "watch", "static", "watch_task", "plain")
+_UNASKED = (400, 413, 415, 422, 500)  #: answers that came about without Redis
 
 
 class Outage:
@@ -37,9 +39,15 @@ class Outage:
             self._again_at = self._monotonic() + _PAUSE
 
     def end(self) -> None:
-        """A request has been answered by Redis, or has found out nothing."""
+        """A request has been answered by Redis."""
         with self._lock:
             self._again_at = None
+
+    def pass_on(self) -> None:
+        """A request has found out nothing: if it was the one that tried, another may."""
+        with self._lock:
+            if self._again_at == float("inf"):
+                self._again_at = self._monotonic()
 
 
 def register(blueprint: Blueprint) -> None:
@@ -51,16 +59,21 @@ def register(blueprint: Blueprint) -> None:
         return outages.setdefault(id(app), Outage(app.world.monotonic))
 
     def admit() -> Response | None:
-        if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS or "Upgrade" in request.headers:
+        if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS:
             return None
         if not outage().may_try():
             return problems.of_error(RedisUnavailable("Redis was away a moment ago"))
         g.minicelery_trying = True
         return None
 
+    def note(response: Response) -> Response:
+        g.minicelery_answered = response.status_code not in _UNASKED
+        return response
+
     def find_out(error: BaseException | None) -> None:
+        answered = g.pop("minicelery_answered", False)  # never set where an exception goes up to the web server
         if g.pop("minicelery_trying", False) and not g.pop("minicelery_away", False):
-            outage().end()
+            outage().end() if answered else outage().pass_on()
 
     def answer(error: MiniCeleryError) -> Response:
         if isinstance(error, RedisUnavailable) and not isinstance(error, RedisFull) and "minicelery_trying" in g:
@@ -69,5 +82,6 @@ def register(blueprint: Blueprint) -> None:
         return problems.of_error(error)
 
     blueprint.before_request(admit)
+    blueprint.after_request(note)
     blueprint.teardown_request(find_out)
     blueprint.register_error_handler(MiniCeleryError, answer)

@@ -79,9 +79,10 @@ def _load(schema: ma.Schema, value: dict[str, Any]) -> dict[str, Any]:
 
 def _faults(messages: dict[str, Any], known: list[str]) -> list[tuple[str, str]]:
     """marshmallow's nested messages as (pointer, detail) pairs, the first of them if there are many."""
-    found = list(islice(_walk(messages, ""), MOST_FAULTS + 1))
-    shown = [(pointer, _sentence(message, pointer, known)) for pointer, message in found[:MOST_FAULTS]]
-    return [*shown, ("", "there are more faults")] if len(found) > MOST_FAULTS else shown
+    found = _walk(messages, "")
+    shown = [(pointer, _sentence(message, pointer, known)) for pointer, message in islice(found, MOST_FAULTS)]
+    more = sum(1 for _ in found)
+    return [*shown, ("", f"and {more} more")] if more else shown
 
 
 def _walk(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:

@@ -203,3 +203,4 @@ class Problem(ma.Schema):
     detail = ma.fields.String(required=True)
     errors = ma.fields.List(ma.fields.Nested(FieldError))
     did_you_mean = ma.fields.String(allow_none=True)
+    task_id = ma.fields.String(metadata={"description": "Of a submission's 503: repeat it under this id."})

@@ -26,7 +26,9 @@ def test_the_document_is_openapi_with_the_schemas_of_requests_and_answers(http: 
     assert document["openapi"] == "3.1.0"
     submission = document["components"]["schemas"]["Submission"]
     assert submission["required"] == ["name"]
-    assert set(document["paths"]["/tasks"]["post"]["responses"]) >= {"202", "400", "413", "415", "422", "503"}
+    assert set(document["paths"]["/tasks"]["post"]["responses"]) >= {"202", "400", "403", "413", "415", "422", "503"}
+    assert "403" in document["paths"]["/queue/dead-letter/{task_id}"]["delete"]["responses"]
+    assert "task_id" in document["components"]["schemas"]["Problem"]["properties"]
 
 
 def test_the_page_and_its_files_come_from_here(http: FlaskClient) -> None:

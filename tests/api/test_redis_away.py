@@ -113,6 +113,42 @@ def test_requests_do_not_queue_up_behind_an_outage() -> None:
     assert http.get("/healthz").status_code == 200
 
 
+def test_who_learns_nothing_of_redis_does_not_end_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    config = Config(redis_url=f"redis://127.0.0.1:{free_port()}", patience=0)
+    app = MiniCelery("away", config=config, world=replace(World(), monotonic=lambda: clock[0]))
+    declare(app)
+    http = create_app(app).test_client()
+    good = {"name": "add", "args": [1, 2]}
+    sent: list[object] = []
+
+    def send(message: object) -> None:
+        sent.append(message)
+        if len(sent) == 1:
+            http.post("/tasks", json=good)
+        raise RedisUnavailable("still away")
+
+    http.post("/tasks", json=good)
+    clock[0] = 2.0
+    assert http.post("/tasks", json={"name": "nobody"}).status_code == 422
+    monkeypatch.setattr(app.sender, "send", send)
+    assert http.post("/tasks", json=good).status_code == 503
+
+    assert len(sent) == 1  # the second was refused while the first was trying
+
+
+def test_a_request_that_would_like_another_protocol_waits_no_more_than_others() -> None:
+    http = create_app(_app(f"redis://127.0.0.1:{free_port()}")).test_client()
+    submission = {"name": "add", "args": [1, 2]}
+
+    tried, refused = (http.post("/tasks", json=submission, headers={"Upgrade": "h2c"}).json for _ in range(2))
+
+    assert tried
+    assert refused
+    assert ("task_id" in tried, "task_id" in refused) == (True, False)
+    assert http.get("/ws/tasks/x").status_code == 426
+
+
 def test_a_full_redis_still_hands_out_and_takes_back_what_it_has(own_server: EmbeddedServer) -> None:
     app = _app(own_server.url)
     desk = Desk(app)

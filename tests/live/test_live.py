@@ -1,6 +1,7 @@
 """The door of the WebSocket route: who is let in, and what else is answered, by a real gunicorn."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,12 +12,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from werkzeug.middleware.proxy_fix import ProxyFix
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import Ping
 
 from minicelery import MiniCelery, launch
 from minicelery.embedded import HOST, EmbeddedServer, free_port
+from minicelery.web import create_app, live
 from tests.stack import ROOT, Stack, wait_until
 from tests.watcher import PATIENCE, Client, TaskOnWire, Watch, few_threads, watched_channels
 
@@ -37,6 +41,7 @@ def test_plain_http_is_told_to_upgrade(shared_stack: Stack) -> None:
     [
         ("https://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
         ("http://{host}.evil.example", 403),
         ("http://{host}", 101),
         ("https://friend.example", 101),
@@ -125,6 +130,68 @@ def test_the_blueprint_may_be_mounted_twice_under_prefixes(
 
         assert [client.names(2) for client in clients] == [["connected", "started"]] * 2
         celery.clients.close()
+
+
+# ---- inside of the process ----------------------------------------------------------------------
+
+
+def no_files_left() -> tuple[socket.socket, socket.socket]:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_socket_that_cannot_be_moved_keeps_no_subscription(
+    real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flask_app, task = create_app(real_app), TaskOnWire(real_app)
+    handshake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    handshake["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    watched: list[int] = []
+
+    def detach(sock: socket.socket) -> socket.socket:
+        watched.append(watched_channels(real_app, task))
+        return no_files_left()[0]
+
+    monkeypatch.setattr(live, "detach", detach)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        environ = {"werkzeug.socket": ours}
+        answer = flask_app.test_client().get(task.path, headers=handshake, environ_overrides=environ)
+
+    assert (answer.status_code, watched) == (500, [1])
+    wait_until(lambda: watched_channels(real_app, task) == 0, what="giving the subscription back")
+    live.close_sockets(flask_app)
+
+
+def test_a_move_that_fails_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        before = psutil.Process().num_fds()
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", no_files_left)
+            with pytest.raises(OSError, match="Too many open files") as raised:
+                live.detach(ours)
+
+        assert psutil.Process().num_fds() == before
+        assert raised.value.errno == errno.EMFILE
+        ours.sendall(b"still here")
+        assert theirs.recv(10) == b"still here"
+
+
+def test_the_app_is_found_inside_of_middleware(fake_app: MiniCelery) -> None:
+    class Hub:
+        closed = 0
+
+        def close_all(self) -> None:
+            self.closed += 1
+
+    flask_app = create_app(fake_app)
+    flask_app.extensions[live.HUB] = hub = Hub()
+
+    live.close_sockets(ProxyFix(ProxyFix(flask_app)))
+    live.close_sockets(print)
+    live.close_sockets(None)
+
+    assert hub.closed == 1
 
 
 # ---- TLS by the web server --------------------------------------------------------------------
