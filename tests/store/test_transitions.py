@@ -485,13 +485,14 @@ def test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_
     commands.hset(keys.task("odd"), mapping={**parts, "retry_count": "x", "max_retries": "3", "updated_at": "1"})
     whole = {**parts, "retry_count": "0", "max_retries": "3", "updated_at": "1"}
     commands.hset(keys.task("x" * 300), mapping=whole)
-    commands.lpush(keys.queue("default"), "part", "odd", "x" * 300)
+    commands.hset(keys.task("bare"), mapping={name: value for name, value in whole.items() if name != "args"})
+    commands.lpush(keys.queue("default"), "part", "odd", "bare", "x" * 300)
     desk.submit("t")
 
     claimed = desk.claim()
 
     assert [delivery.id for delivery in claimed.deliveries] == ["t"]
-    assert set(claimed.dropped) == {"part", "odd", "x" * 300}
+    assert set(claimed.dropped) == {"part", "odd", "bare", "x" * 300}
     assert commands.hgetall(keys.task("part")) == parts
 
 
