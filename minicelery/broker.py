@@ -3,18 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from . import codec
 from .keys import Keys
 from .message import Delivery, Message
+from .outcome import MOST_CRASHES, MOST_SOLO_CRASHES
 from .scripts import Scripts
 from .states import Status
 
 RECOVER_BATCH = 100
+#: Stands for the ids of all tasks that a worker holds.
+ALL = "*"
 PROMOTE_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One thread's claim. The same ``number`` again is answered with the same tasks."""
+    """One thread's claim. The same ``number`` again is answered with the same tasks.
+
+    With ``quarantine`` it is one of the tasks that have crashed their process.
+    """
 
     worker: str
     thread: int
@@ -23,6 +30,7 @@ class Claim:
     queues: tuple[str, ...]
     count: int = 1
     woken: bool = False
+    quarantine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,15 @@ class Settlement:
     status: Status
     body: str
     delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was recovered of a worker: tasks made ready, of these in ``quarantine``, and ``dead`` letters."""
+
+    ready: int = 0
+    quarantined: int = 0
+    dead: int = 0
 
 
 class Broker:
@@ -75,8 +92,11 @@ class Broker:
     def claim(self, claim: Claim) -> Claimed:
         """Take up to ``count`` tasks, from the first queue that has any, for a worker with a live lease."""
         keys = [self._keys.workers, self._keys.claims(claim.worker), self._keys.claimed(claim.worker)]
+        line, bell = self._keys.queue, self._keys.bell
+        if claim.quarantine:
+            line, bell = self._keys.quarantine, self._keys.quarantine_bell
         for queue in claim.queues:
-            keys += (self._keys.queue(queue), self._keys.bell(queue))
+            keys += (line(queue), bell(queue))
         args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
         answer = self._scripts.run("claim", keys, args)
         if answer[0] != "ok":
@@ -101,21 +121,33 @@ class Broker:
         answers = self._scripts.run("release", [self._keys.claimed(worker)], args)
         return [answer == "ok" for answer in answers]
 
-    def recover(self, worker: str, begun: Iterable[str] = (), *, expired: bool = False) -> int:
-        """Make ready again all that a worker held which is gone, and forget the worker. How many that were.
+    def pass_on(self, worker: str, task_id: str, token: str, error: str) -> Status | None:
+        """Leave a task to another worker that knows its name; with none, it fails with ``error`` (JSON).
 
-        ``begun`` are the ids whose run had begun, for which a crash is counted; ``expired`` recovers only if
-        the worker's lease is over, and counts a crash for all.
+        The state it is in now, None where the lease was lost.
+        """
+        keys = [self._keys.workers, self._keys.claimed(worker), self._keys.dead_letter, self._keys.task(task_id)]
+        state = self._scripts.run("pass_on", keys, [worker, task_id, token, error])
+        return Status(state) if state else None
+
+    def recover(
+        self, worker: str, begun: Iterable[str] = (), *, expired: bool = False, cause: str = "was lost"
+    ) -> Recovery:
+        """Make ready again all that a worker held which is gone, and forget the worker.
+
+        ``begun`` are the ids whose run had begun, for which a crash is counted; ``ALL`` where nobody knows which.
+        ``expired``: only if the worker's lease is over, and a crash for all. ``cause`` completes "its process …".
         """
         parts = (self._keys.worker, self._keys.claimed, self._keys.claims, self._keys.wake)
-        keys = [part(worker) for part in parts]
-        why, crashed = ("expired", ["*"]) if expired else ("ended", list(begun))
-        total, left = 0, 1
+        keys = [self._keys.workers, self._keys.dead_letter, *(part(worker) for part in parts)]
+        args = [worker, "expired" if expired else "ended", RECOVER_BATCH, MOST_CRASHES, MOST_SOLO_CRASHES]
+        args += [codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
+        ready, quarantined, dead, left = 0, 0, 0, 1
         while left:
-            args = [worker, why, RECOVER_BATCH, *crashed]
-            moved, left = self._scripts.run("recover", [self._keys.workers, *keys], args)
-            total += moved
-        return total
+            counts = self._scripts.run("recover", keys, args)
+            ready, quarantined, dead = ready + counts[0], quarantined + counts[1], dead + counts[2]
+            left = counts[3]
+        return Recovery(ready, quarantined, dead)
 
     def revive(self, task_ids: Sequence[str], nonce: str) -> list[bool]:
         """Dead letters back into their queues. False where an id is not a dead letter. The nonce names the request."""

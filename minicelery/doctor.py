@@ -23,12 +23,13 @@ PLACES: dict[Status, tuple[str, ...]] = {
 }
 _SLICE = 500
 
-#: Something that holds ids: ``("queue", name)``, ``("delayed",)``, ``("claimed", worker, token)`` or ``("dead",)``.
+#: Something that holds ids: ``("queue", name)``, ``("quarantine", queue)``,
+#: ``("delayed",)``, ``("claimed", worker, token)`` or ``("dead",)``.
 Place = tuple[str, ...]
 
-#: State, queue, token and worker of a task; None for what it has not, and all None where there is no task.
+#: State, queue, token, worker and lane of a task; None for what it has not, and all None where there is no task.
 Task = Sequence[str | None]
-_FIELDS = ("status", "queue", "token", "worker")
+_FIELDS = ("status", "queue", "token", "worker", "lane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Doctor:
 
     def _entries(self) -> Iterator[tuple[str, Place]]:
         lists = {self._keys.queue(queue): ("queue", queue) for queue in self._inspector.queues()}
+        lists |= {self._keys.quarantine(queue): ("quarantine", queue) for queue in self._inspector.quarantines()}
         for key, place in {**lists, self._keys.dead_letter: ("dead",)}.items():
             yield from ((task_id, place) for task_id in self._slices(key))
         with translated("listing the delayed tasks"):
@@ -117,6 +119,7 @@ class Doctor:
     def _locate(self, task_id: str, places: Iterable[Place]) -> Violation | None:
         """One atomic look at one task: in the places that are its own, and in those that have held it."""
         others = {self._keys.queue(place[1]): _label(place) for place in places if place[0] == "queue"}
+        others |= {self._keys.quarantine(place[1]): _label(place) for place in places if place[0] == "quarantine"}
         others |= {self._keys.claimed(place[1]): _label(place) for place in places if place[0] == "claimed"}
         keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
         status, *names = self._scripts.run("locate", keys, [task_id, *others.values()])
@@ -137,16 +140,16 @@ def _judge(task_id: str, status: str | None, names: Sequence[str]) -> Violation 
 
 def _name(place: Place, task: Task) -> str:
     """What a place is to a task, in the words of ``locate``."""
-    _, queue, token, worker = task
-    if place == ("queue", queue):
+    _, queue, token, worker, lane = task
+    if place == ("quarantine" if lane == "quarantine" else "queue", queue):
         return "ready"
     return "claimed" if place == ("claimed", worker, token) else _label(place)
 
 
 def _label(place: Place) -> str:
     match place:
-        case ("queue", queue):
-            return f"queue {queue}"
+        case ("queue" | "quarantine" as kind, queue):
+            return f"{kind} {queue}"
         case ("claimed", worker, _):
             return f"claimed by {worker}"
     return place[0]

@@ -67,6 +67,8 @@ def describe(record: TaskRecord) -> dict[str, Any]:
         "worker": record.worker,
         "deliveries": record.deliveries,
         "crashes": record.crashes,
+        "last_crash": record.last_crash,
+        "quarantined": record.quarantined,
         "released": record.released,
     }
 

@@ -49,10 +49,19 @@ class Inspector:
 
     def queues(self) -> list[str]:
         """The names of all queues with ready tasks, sorted. Reads the key space in slices."""
-        start = self._keys.queue("")
+        return sorted(self._names(self._keys.queue("")) - {self._keys.dead_letter.removeprefix(self._keys.queue(""))})
+
+    def quarantines(self) -> list[str]:
+        """The names of all queues with tasks in quarantine, sorted. Reads the key space in slices."""
+        return sorted(self._names(self._keys.quarantine("")))
+
+    def quarantine_length(self, queue: str) -> int:
+        with translated("reading a quarantine"):
+            return self._client.llen(self._keys.quarantine(queue))
+
+    def _names(self, start: str) -> set[str]:
         with translated("listing the queues"):
-            found = {key.removeprefix(start) for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500)}
-        return sorted(found - {self._keys.dead_letter.removeprefix(start)})
+            return {key.removeprefix(start) for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500)}
 
     def dead_letter_count(self) -> int:
         with translated("counting the dead letters"):
@@ -75,7 +84,7 @@ class Inspector:
                 pipe.hlen(self._keys.claimed(worker))
             answers = pipe.execute()
         return [
-            Worker(worker, lease_end - now, claimed, codec.decode(info) if info else {})
+            Worker(worker, lease_end - now, claimed, _facts(info))
             for (worker, lease_end), info, claimed in zip(ranked, answers[::2], answers[1::2], strict=True)
         ]
 
@@ -94,6 +103,15 @@ class Inspector:
 
 def _seconds(time: tuple[int, int]) -> float:
     return time[0] + time[1] / 1_000_000
+
+
+def _facts(info: str | None) -> dict[str, object]:
+    """What a worker says of itself; nothing if that is not what a worker writes."""
+    try:
+        facts = codec.decode(info) if info else {}
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _literal(text: str) -> str:

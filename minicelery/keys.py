@@ -21,6 +21,8 @@ SCHEMA = (
     Pattern("dead_letter", "queue:dead_letter", "list", "ids of tasks that failed for good, newest first"),
     Pattern("forgotten", "forgotten:{}", "string", "what a deletion found, kept a minute: its answer may get lost"),
     Pattern("bell", "bell:{}", "list", "doorbell of a queue, capped: idle threads BRPOP here, never on ids"),
+    Pattern("quarantine", "quarantine:{}", "list", "as queue:<name>, for tasks that have crashed their process"),
+    Pattern("quarantine_bell", "quarantine_bell:{}", "list", "doorbell of a queue's quarantine"),
     Pattern("delayed", "delayed", "zset", "ids of SCHEDULED and RETRYING tasks; score: due, epoch seconds"),
     Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
@@ -57,6 +59,12 @@ class Keys:
 
     def bell(self, queue: str) -> str:
         return self._spell("bell", queue)
+
+    def quarantine(self, queue: str) -> str:
+        return self._spell("quarantine", queue)
+
+    def quarantine_bell(self, queue: str) -> str:
+        return self._spell("quarantine_bell", queue)
 
     def worker(self, worker_id: str) -> str:
         return self._spell("worker", worker_id)

@@ -14,7 +14,8 @@ class TaskRecord:
 
     Of the counters only ``retry_count`` (failures that the task reported, and that were retried) counts
     against ``max_retries``. ``deliveries``: times claimed. ``crashes``: times its process died after it had
-    begun. ``released``: times a stopping worker gave it back.
+    begun, and ``last_crash`` says by what; after the second it is ``quarantined``, to run alone in a process.
+    ``released``: times a worker gave it back.
     """
 
     id: str
@@ -30,6 +31,8 @@ class TaskRecord:
     max_retries: int
     deliveries: int
     crashes: int
+    last_crash: str | None
+    quarantined: bool
     released: int
     worker: str | None
     created_at: float
@@ -58,6 +61,8 @@ def parse(fields: Mapping[str, str]) -> TaskRecord:
         max_retries=int(fields["max_retries"]),
         deliveries=int(fields.get("deliveries", 0)),
         crashes=int(fields.get("crashes", 0)),
+        last_crash=fields.get("last_crash"),
+        quarantined=fields.get("lane") == "quarantine",
         released=int(fields.get("released", 0)),
         worker=fields.get("worker"),
         created_at=float(fields["created_at"]),

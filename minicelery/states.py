@@ -7,7 +7,7 @@ class Status(StrEnum):
     """Where a task is. At any moment it is in exactly one of these, and in exactly one place in Redis."""
 
     PENDING = "PENDING"  #: ready, in its queue
-    SCHEDULED = "SCHEDULED"  #: due later, first try
+    SCHEDULED = "SCHEDULED"  #: due later: its first try, or after it was passed on
     RETRYING = "RETRYING"  #: due later, after a failure
     RUNNING = "RUNNING"  #: claimed by a live worker
     SUCCESS = "SUCCESS"  #: finished with a result

@@ -146,6 +146,8 @@ def _accepted(message: Message) -> TaskRecord:
         max_retries=message.max_retries,
         deliveries=0,
         crashes=0,
+        last_crash=None,
+        quarantined=False,
         released=0,
         worker=None,
         created_at=now,

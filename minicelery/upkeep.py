@@ -114,5 +114,5 @@ class Upkeep:
 
     def _recover_lost(self) -> None:
         for worker in self._inspector.expired_workers():
-            recovered = self._broker.recover(worker, expired=True)
+            recovered = self._broker.recover(worker, expired=True).ready
             _log.warning("worker %s is lost, its lease is over; %d tasks are ready again", worker, recovered)

@@ -5,7 +5,7 @@
 -- event queued | scheduled
 local at = now()
 local WIDTH = 8
-local answers, fresh, rung, seen = {}, {}, {}, {}
+local answers, fresh, seen = {}, {}, {}
 
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
@@ -37,9 +37,8 @@ for _, task in ipairs(fresh) do
     emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at)
       .. '}')
   else
-    make_ready(id, queue, 'LPUSH', at)
-    rung[queue] = (rung[queue] or 0) + 1
+    make_ready(id, queue, nil, 'LPUSH', at)
   end
 end
-for queue, times in pairs(rung) do ring(queue, times) end
+ring()
 return answers

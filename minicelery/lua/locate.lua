@@ -1,17 +1,18 @@
 -- locate: where a task is. Reads only.
 -- KEYS  the task hash, delayed, dead letters, workers, then any ready lists and claimed hashes to look into besides
 -- ARGV  prefix, id, then a name for each of the latter
--- =>    {state or '', places…}: each place of 'ready', 'delayed', 'claimed', 'dead' that holds the id, then by their
---       names those of the others that are not the task's own and hold it too
+-- =>    {state or '', places…}: each place of 'ready' (its queue, or the queue's quarantine if that is its lane), 'delayed',
+--       'claimed', 'dead' that holds the id, then by their names those of the others that are not the task's own and hold
+--       it too
 local id = ARGV[2]
-local task = fields(id, 'status', 'queue', 'token', 'worker') or {''}
+local task = fields(id, 'status', 'queue', 'token', 'worker', 'lane') or {''}
 local places = {task[1]}
 
 local function look(list, name)
   for _ = 1, #redis.call('LPOS', list, id, 'COUNT', 0) do places[#places + 1] = name end
 end
 
-local ready = task[2] and key.queue(task[2])
+local ready = task[2] and (task[5] == 'quarantine' and key.quarantine or key.queue)(task[2])
 local claimed = task[4] and redis.call('ZSCORE', KEYS[4], task[4]) and key.claimed(task[4])
 claimed = claimed and redis.call('HGET', claimed, id) == task[3] and claimed
 

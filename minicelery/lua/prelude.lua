@@ -39,16 +39,24 @@ local function emit(id, event, data)
   redis.call('PUBLISH', key.events(id), '{"event":"' .. event .. '","data":' .. data .. '}')
 end
 
-local function ring(queue, times)
-  local bell = key.bell(queue)
-  for _ = 1, math.min(times, BELL_CAP - redis.call('LLEN', bell)) do redis.call('LPUSH', bell, 1) end
+local rung = {}
+
+-- Into the ready list of its queue, or into the queue's quarantine if that is the task's lane: at the tail ('LPUSH'), or
+-- at the head ('RPUSH') what was already claimed once.
+local function make_ready(id, queue, lane, push, at)
+  local quarantined = lane == 'quarantine'
+  redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
+  redis.call(push, quarantined and key.quarantine(queue) or key.queue(queue), id)
+  emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
+  local bell = quarantined and key.quarantine_bell(queue) or key.bell(queue)
+  rung[bell] = (rung[bell] or 0) + 1
 end
 
--- Into the ready list of its queue: at the tail ('LPUSH'), or at the head ('RPUSH') what was already claimed once.
-local function make_ready(id, queue, push, at)
-  redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
-  redis.call(push, key.queue(queue), id)
-  emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
+-- Rings for all that the script has made ready.
+local function ring()
+  for bell, times in pairs(rung) do
+    for _ = 1, math.min(times, BELL_CAP - redis.call('LLEN', bell)) do redis.call('LPUSH', bell, 1) end
+  end
 end
 
 -- Into the delayed set. If it is now the next one due, every waiting upkeep is told.

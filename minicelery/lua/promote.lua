@@ -5,18 +5,17 @@
 -- event queued
 local at = now()
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] == '1' and '+inf' or stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
-local ready, rung = {}, {}
+local ready = {}
 for _, id in ipairs(due) do
-  local task = fields(id, 'status', 'queue')
-  if task and (task[1] == 'SCHEDULED' or task[1] == 'RETRYING') then ready[#ready + 1] = {id, task[2]} end
+  local task = fields(id, 'status', 'queue', 'lane')
+  if task and (task[1] == 'SCHEDULED' or task[1] == 'RETRYING') then ready[#ready + 1] = {id, task[2], task[3]} end
 end
 
 if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
 for _, task in ipairs(ready) do
-  make_ready(task[1], task[2], 'LPUSH', at)
-  rung[task[2]] = (rung[task[2]] or 0) + 1
+  make_ready(task[1], task[2], task[3], 'LPUSH', at)
 end
-for queue, times in pairs(rung) do ring(queue, times) end
+ring()
 
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 return {#ready, next_one[2] and stamp(math.max(0, tonumber(next_one[2]) - at)) or ''}

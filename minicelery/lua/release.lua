@@ -6,11 +6,11 @@
 -- event queued
 local claimed = KEYS[1]
 local at = now()
-local answers, current, rung = {}, {}, {}
+local answers, current = {}, {}
 
 for base = 2, #ARGV, 2 do
   local id, token = ARGV[base], ARGV[base + 1]
-  local task = fields(id, 'status', 'token', 'settled', 'queue', 'released_by')
+  local task = fields(id, 'status', 'token', 'settled', 'queue', 'released_by', 'lane')
   local answer = 'lost'
   if task and task[5] == token then
     answer = 'ok'
@@ -18,18 +18,17 @@ for base = 2, #ARGV, 2 do
     answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
     answer = 'ok'
-    current[#current + 1] = {id, token, task[4]}
+    current[#current + 1] = {id, token, task[4], task[6]}
   end
   answers[#answers + 1] = answer
 end
 
 for _, one in ipairs(current) do
-  local id, token, queue = one[1], one[2], one[3]
+  local id, token, queue, lane = unpack(one, 1, 4)
   redis.call('HDEL', claimed, id)
   redis.call('HSET', key.task(id), 'released_by', token)
   redis.call('HINCRBY', key.task(id), 'released', 1)
-  make_ready(id, queue, 'RPUSH', at)
-  rung[queue] = (rung[queue] or 0) + 1
+  make_ready(id, queue, lane, 'RPUSH', at)
 end
-for queue, times in pairs(rung) do ring(queue, times) end
+ring()
 return answers

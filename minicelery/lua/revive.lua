@@ -1,11 +1,11 @@
--- revive: FAILED → PENDING, as a new task with all its retries. A batch.
+-- revive: FAILED → PENDING, as a new task with all its retries, out of quarantine. A batch.
 -- KEYS  dead letters
 -- ARGV  prefix, nonce of this request, ids
 -- =>    for each id 1, also when this very request has revived it before; 0 when it is not a dead letter
 -- event queued
 local dead_letter, nonce = KEYS[1], ARGV[2]
 local at = now()
-local answers, current, rung, seen = {}, {}, {}, {}
+local answers, current, seen = {}, {}, {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local task = fields(id, 'status', 'queue', 'revived')
@@ -21,9 +21,8 @@ for _, one in ipairs(current) do
   local id, queue = one[1], one[2]
   redis.call('LREM', dead_letter, -1, id)
   redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce)
-  redis.call('HDEL', key.task(id), 'error', 'progress')
-  make_ready(id, queue, 'LPUSH', at)
-  rung[queue] = (rung[queue] or 0) + 1
+  redis.call('HDEL', key.task(id), 'error', 'progress', 'crashes', 'solo_crashes', 'last_crash', 'lane')
+  make_ready(id, queue, nil, 'LPUSH', at)
 end
-for queue, times in pairs(rung) do ring(queue, times) end
+ring()
 return answers

@@ -137,7 +137,9 @@ class TaskState(ma.Schema):
     worker = ma.fields.String(required=True, allow_none=True)
     deliveries = ma.fields.Integer(required=True, metadata={"description": "Times claimed by a worker."})
     crashes = ma.fields.Integer(required=True, metadata={"description": "Times its process died in a run."})
-    released = ma.fields.Integer(required=True, metadata={"description": "Times a stopping worker gave it back."})
+    last_crash = ma.fields.String(required=True, allow_none=True, metadata={"description": "What ended its process."})
+    quarantined = ma.fields.Boolean(required=True, metadata={"description": "It runs alone in a process by now."})
+    released = ma.fields.Integer(required=True, metadata={"description": "Times a worker gave it back."})
 
 
 class QueueQuery(ma.Schema):

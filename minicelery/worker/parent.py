@@ -184,7 +184,7 @@ class Parent:
         # A child that ends by itself was ended by what it was running; one that we kill was not.
         begun = [] if code == 0 or child.is_killed else [one.id for one in held if one.begun]
         try:
-            recovered = self._service.broker.recover(child.worker, begun)
+            recovered = self._service.broker.recover(child.worker, begun).ready
         except Exception as error:
             self._left += len(held)
             _log.error("%d tasks are left to the end of the lease: %s", len(held), error)

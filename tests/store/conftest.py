@@ -28,9 +28,11 @@ class Desk:
     def hire(self, *workers: str, lease: float = 60.0) -> None:
         self.broker.beat(dict.fromkeys(workers, "{}"), lease)
 
-    def claim(self, worker: str = "w", count: int = 1, queues: tuple[str, ...] = ("default",)) -> Claimed:
+    def claim(
+        self, worker: str = "w", count: int = 1, queues: tuple[str, ...] = ("default",), *, quarantine: bool = False
+    ) -> Claimed:
         number = next(self._claims)
-        return self.broker.claim(Claim(worker, 0, number, f"nonce{number:06}", queues, count))
+        return self.broker.claim(Claim(worker, 0, number, f"nonce{number:06}", queues, count, quarantine=quarantine))
 
     def take(self, worker: str = "w") -> Delivery:
         [delivery] = self.claim(worker).deliveries

@@ -5,6 +5,7 @@ The law that every task is in exactly one place is checked after every step, and
 
 import hashlib
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from minicelery import MiniCelery, scripts
-from minicelery.broker import Claim, Settlement
+from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.connection import Clients
 from minicelery.message import Delivery, Message
 from minicelery.states import FINISHED, Status
@@ -30,6 +31,10 @@ from tests.conftest import make_app
 IDS = ("a", "b", "c", "d", "e")
 WORKERS = ("w1", "w2", "w3")
 QUEUES = ("high", "low")
+ERROR = '{"type":"E","message":"m","traceback":""}'
+#: One of the workers knows the name of the tasks; the others can only pass them on to it.
+INFO = {"w1": '{"queues":["high","low"],"tasks":["add"]}', "w2": "{}", "w3": '{"queues":["high"],"tasks":[]}'}
+LINES = tuple((queue, quarantine) for queue in QUEUES for quarantine in (False, True))
 LEASE = 15.0
 _runs = itertools.count()
 
@@ -42,7 +47,11 @@ class Model:
     status: dict[str, Status] = field(default_factory=dict)
     queue: dict[str, str] = field(default_factory=dict)
     retries: dict[str, int] = field(default_factory=dict)
-    ready: dict[str, list[str]] = field(default_factory=lambda: {queue: [] for queue in QUEUES})
+    crashes: Counter[str] = field(default_factory=Counter)
+    solo_crashes: Counter[str] = field(default_factory=Counter)
+    passed_on: Counter[str] = field(default_factory=Counter)
+    quarantined: set[str] = field(default_factory=set)
+    ready: dict[tuple[str, bool], list[str]] = field(default_factory=lambda: {line: [] for line in LINES})
     delayed: dict[str, float] = field(default_factory=dict)
     claimed: dict[str, dict[str, str]] = field(default_factory=lambda: {worker: {} for worker in WORKERS})
     leases: dict[str, float] = field(default_factory=dict)
@@ -51,10 +60,30 @@ class Model:
     def holds(self, worker: str, delivery: Delivery) -> bool:
         return self.claimed[worker].get(delivery.id) == delivery.token
 
+    def line(self, task: str) -> tuple[str, bool]:
+        return self.queue[task], task in self.quarantined
+
     def make_ready(self, task: str, *, at_the_head: bool = False) -> None:
         self.status[task] = Status.PENDING
-        line = self.ready[self.queue[task]]
+        line = self.ready[self.line(task)]
         line.insert(0 if at_the_head else len(line), task)
+
+    def begin_anew(self, task: str) -> None:
+        self.quarantined.discard(task)
+        for counter in (self.crashes, self.solo_crashes):
+            counter.pop(task, None)
+
+    def crash(self, task: str) -> bool:
+        """Count a crash; True if the task is a dead letter by now."""
+        self.crashes[task] += 1
+        if task in self.quarantined:
+            self.solo_crashes[task] += 1
+        elif self.crashes[task] >= 2:
+            self.quarantined.add(task)
+        return self.solo_crashes[task] >= 3
+
+    def knows_another(self, worker: str) -> bool:
+        return worker != "w1" and self.leases.get("w1", 0) > self.now
 
 
 class Twice:
@@ -121,6 +150,8 @@ class Machine(RuleBasedStateMachine):
         for task, answer in zip(ids, answers, strict=True):
             if task not in model.status:
                 model.queue[task], model.retries[task] = queue, 0
+                model.begin_anew(task)
+                model.passed_on.pop(task, None)
                 if delay is None:
                     model.make_ready(task)
                 else:
@@ -130,25 +161,31 @@ class Machine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def beat(self, worker: str) -> None:
-        known = self.broker.beat({worker: "{}"}, LEASE)
+        known = self.broker.beat({worker: INFO[worker]}, LEASE)
         if not self.wire.lose_next:
             self.model.leases[worker] = self.model.now + LEASE
         assert set(known) == {worker}
 
-    @rule(target=deliveries, worker=st.sampled_from(WORKERS), count=st.integers(1, 3), reverse=st.booleans())
-    def claim(self, worker: str, count: int, reverse: bool) -> Any:
+    @rule(
+        target=deliveries,
+        worker=st.sampled_from(WORKERS),
+        count=st.integers(1, 3),
+        reverse=st.booleans(),
+        quarantine=st.sampled_from([False, False, True]),
+    )
+    def claim(self, worker: str, count: int, reverse: bool, quarantine: bool) -> Any:
         model, number = self.model, next(self.numbers)
         queues = QUEUES[::-1] if reverse else QUEUES
-        claim = Claim(worker, 0, number, f"n{number:08}", queues, count)
+        claim = Claim(worker, 0, number, f"n{number:08}", queues, count, quarantine=quarantine)
         claimed = self.broker.claim(claim)
         self.sent.append(claim)
         if model.leases.get(worker, 0) <= model.now:
             assert not claimed.leased
             return multiple()
-        expected = [task for queue in queues for task in model.ready[queue]][:count]
+        expected = [task for queue in queues for task in model.ready[queue, quarantine]][:count]
         assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(expected)
         for delivery in claimed.deliveries:
-            model.ready[model.queue[delivery.id]].remove(delivery.id)
+            model.ready[model.line(delivery.id)].remove(delivery.id)
             model.status[delivery.id] = Status.RUNNING
             model.claimed[worker][delivery.id] = delivery.token
             assert delivery.retry_count == model.retries[delivery.id]
@@ -193,32 +230,60 @@ class Machine(RuleBasedStateMachine):
         if current:
             self.released[delivery.id] = delivery.token
             del model.claimed[worker][delivery.id]
+            model.passed_on[delivery.id] += 1
             model.make_ready(delivery.id, at_the_head=True)
+
+    @rule(held=deliveries)
+    def pass_on(self, held: tuple[str, Delivery]) -> None:
+        model, (worker, delivery) = self.model, held
+        current, known = model.holds(worker, delivery), model.knows_another(worker)
+        answer = self.broker.pass_on(worker, delivery.id, delivery.token, ERROR)
+        if not current:
+            was_settled = self.settled.get(delivery.id) == delivery.token
+            was_released = self.released.get(delivery.id) == delivery.token
+            assert answer == (Status.FAILED if was_settled else Status.SCHEDULED if was_released else None)
+            return
+        del model.claimed[worker][delivery.id]
+        model.status[delivery.id] = Status.SCHEDULED if known else Status.FAILED
+        assert answer == model.status[delivery.id]
+        if known:
+            self.released[delivery.id] = delivery.token
+            model.delayed[delivery.id] = model.now + min(5, 0.25 * 2 ** model.passed_on[delivery.id])
+            model.passed_on[delivery.id] += 1
+        else:
+            self.settled[delivery.id] = delivery.token
+            model.dead.insert(0, delivery.id)
 
     @rule(held=deliveries)
     def progress(self, held: tuple[str, Delivery]) -> None:
         worker, delivery = held
         assert self.broker.progress(delivery.id, delivery.token, '"done":1') == self.model.holds(worker, delivery)
 
-    @rule(worker=st.sampled_from(WORKERS), expired=st.booleans())
-    def recover(self, worker: str, expired: bool) -> None:
+    @rule(worker=st.sampled_from(WORKERS), expired=st.booleans(), begun=st.booleans())
+    def recover(self, worker: str, expired: bool, begun: bool) -> None:
         model = self.model
-        moved = self.broker.recover(worker, expired=expired)
-        if expired and not (worker in model.leases and model.leases[worker] <= model.now):
-            assert moved == 0
-            return
         lost = list(model.claimed[worker])
+        moved = self.broker.recover(worker, lost if begun else [], expired=expired)
+        if expired and not (worker in model.leases and model.leases[worker] <= model.now):
+            assert moved == Recovery()
+            return
         model.claimed[worker].clear()
         model.leases.pop(worker, None)
-        self._adopt_order(lost)
+        buried = [task for task in lost if (begun or expired) and model.crash(task)]
+        self._adopt_order([task for task in lost if task not in buried], buried)
 
-    def _adopt_order(self, recovered: list[str]) -> None:
+    def _adopt_order(self, recovered: list[str], buried: list[str]) -> None:
         """Recovered tasks stand at the head of their queues; in which order among themselves is not promised."""
-        for queue, line in self.model.ready.items():
-            mine = {task for task in recovered if self.model.queue[task] == queue}
-            actual = self._line(queue)
+        for line, tasks in self.model.ready.items():
+            mine = {task for task in recovered if self.model.line(task) == line}
+            actual = self._line(*line)
             assert set(actual[: len(mine)]) == mine
-            line[:0] = actual[: len(mine)]
+            tasks[:0] = actual[: len(mine)]
+        actual = self.clients.commands.lrange(self.app.keys.dead_letter, 0, len(buried) - 1) if buried else []
+        assert set(actual) == set(buried)
+        self.model.dead[:0] = actual
+        for task in buried:
+            self.model.status[task] = Status.FAILED
         for task in recovered:
             self.model.status[task] = Status.PENDING
 
@@ -240,6 +305,7 @@ class Machine(RuleBasedStateMachine):
         if dead:
             self.model.dead.remove(task)
             self.model.retries[task] = 0
+            self.model.begin_anew(task)
             self.model.make_ready(task)
 
     @rule(task=st.sampled_from(IDS))
@@ -255,8 +321,9 @@ class Machine(RuleBasedStateMachine):
 
     # ---- what must hold -----------------------------------------------------------------------
 
-    def _line(self, queue: str) -> list[str]:
-        return list(self.clients.commands.lrange(self.app.keys.queue(queue), 0, -1))[::-1]
+    def _line(self, queue: str, quarantine: bool) -> list[str]:
+        key = (self.app.keys.quarantine if quarantine else self.app.keys.queue)(queue)
+        return list(self.clients.commands.lrange(key, 0, -1))[::-1]
 
     @invariant()
     def every_task_is_in_exactly_one_place(self) -> None:
@@ -267,7 +334,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
         model, commands, keys = self.model, self.clients.commands, self.app.keys
-        assert {queue: self._line(queue) for queue in QUEUES} == model.ready
+        assert {line: self._line(*line) for line in LINES} == model.ready
         assert dict(commands.zrange(keys.delayed, 0, -1, withscores=True)) == pytest.approx(model.delayed)
         assert commands.lrange(keys.dead_letter, 0, -1) == model.dead
         assert {worker: commands.hgetall(keys.claimed(worker)) for worker in WORKERS} == model.claimed

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from minicelery.broker import Claim, Settlement
+from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.events import describe
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import Desk
@@ -269,7 +269,7 @@ def test_all_that_a_dead_worker_held_is_ready_again_and_the_worker_forgotten(des
     desk.submit(*ids[125:])
     desk.claim(count=250)
 
-    assert desk.broker.recover("w", ["t0"]) == 250
+    assert desk.broker.recover("w", ["t0"]).ready == 250
 
     assert desk.app.inspector.queue_length("default") == 250
     assert [desk.app.inspector.task(task).crashes for task in ("t0", "t1")] == [1, 0]
@@ -285,7 +285,7 @@ def test_a_recovery_sent_twice_recovers_once(desk: Desk) -> None:
     desk.broker.recover("w")
     desk.take("v")
 
-    assert desk.broker.recover("w") == 0
+    assert desk.broker.recover("w") == Recovery()
     assert desk.where("t") == ["RUNNING", "claimed"]
 
 
@@ -295,7 +295,7 @@ def test_a_live_lease_is_not_taken_for_lost(desk: Desk) -> None:
     desk.take()
 
     assert desk.app.inspector.expired_workers() == []
-    assert desk.broker.recover("w", expired=True) == 0
+    assert desk.broker.recover("w", expired=True) == Recovery()
     assert desk.where("t") == ["RUNNING", "claimed"]
 
 
@@ -306,7 +306,7 @@ def test_a_lease_that_is_over_lets_others_recover_and_counts_a_crash(desk: Desk)
     desk.hire("w", lease=-1)
 
     assert desk.app.inspector.expired_workers() == ["w"]
-    assert desk.broker.recover("w", expired=True) == 1
+    assert desk.broker.recover("w", expired=True) == Recovery(ready=1)
     assert desk.app.inspector.task("t").crashes == 1
     desk.lawful()
 
@@ -457,7 +457,7 @@ def test_a_recovery_leaves_alone_what_the_worker_no_longer_runs(desk: Desk) -> N
     claimed = desk.app.keys.claimed("w")
     desk.app.clients.commands.hset(claimed, mapping={"t": finished.token, "u": "0.another", "none": "1.x"})
 
-    assert desk.broker.recover("w") == 0
+    assert desk.broker.recover("w") == Recovery()
 
     assert desk.where("t") == ["SUCCESS"]
     assert desk.where("u")[0] == "RUNNING"
@@ -596,9 +596,9 @@ def test_a_worker_in_recovery_can_claim_nothing_more(desk: Desk) -> None:
     desk.submit(*(f"t{number}" for number in range(150)))
     desk.claim(count=150)
     keys = desk.app.keys
-    parts = [keys.workers, keys.worker("w"), keys.claimed("w"), keys.claims("w"), keys.wake("w")]
+    parts = [keys.workers, keys.dead_letter, keys.worker("w"), keys.claimed("w"), keys.claims("w"), keys.wake("w")]
 
-    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100]) == [100, 50]
+    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100, 2, 3, "was lost"]) == [100, 0, 0, 50]
 
     assert not desk.claim().leased
 
