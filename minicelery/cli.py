@@ -101,15 +101,21 @@ def main() -> None:
 @main.command()
 @app_option
 @click.option("--threads", type=click.IntRange(1, 1000), help="Default: WORKER_CONCURRENCY, else 5.")
+@click.option(
+    "--processes", type=click.IntRange(1, 100), help="With so many threads each. Default: WORKER_PROCESSES, else 1."
+)
 @click.option("--queues", metavar="A,B", help="Queues in the order they are served. Default: default.")
 @redis_option
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What running tasks have at a stop. 25.")
-def worker(app_path: str, threads: int | None, queues: str | None, redis_url: str | None, grace: float | None) -> None:
+@click.option("--max-tasks-per-child", type=click.IntRange(0), metavar="N", help="Replace a process after N tasks.")
+@click.option(
+    "--max-memory-per-child", type=click.IntRange(0), metavar="KIB", help="Replace a process that has used more memory."
+)
+def worker(app_path: str, queues: str | None, **options: Any) -> None:
     """Run tasks until SIGTERM or Ctrl-C; a second one stops at once."""
     names = tuple(filter(None, (name.strip() for name in queues.split(",")))) if queues else None
-    options = WorkerOptions(app=app_path, threads=threads, queues=names, redis_url=redis_url, grace=grace)
     logs.configure(Config())
-    sys.exit(Parent(options, World()).run())
+    sys.exit(Parent(WorkerOptions(app=app_path, queues=names, **options), World()).run())
 
 
 @main.command("up")

@@ -28,6 +28,10 @@ class Config:
     namespace: str = ""
     app: str = ""
     worker_concurrency: int = 5
+    worker_processes: int = 1
+    max_tasks_per_child: int = 0
+    max_memory_per_child: int = 0
+    stall_limit: float = 120.0
     queues: tuple[str, ...] = ("default",)
     api_host: str = "127.0.0.1"
     api_port: int = 8000
@@ -140,6 +144,10 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "namespace": ma.fields.String(validate=_NAMESPACE),
     "app": ma.fields.String(),
     "worker_concurrency": _whole(1, 1000),  # as many as a worker's board has slots
+    "worker_processes": _whole(1, 100),
+    "max_tasks_per_child": _whole(0, 1_000_000_000),
+    "max_memory_per_child": _whole(0, 1_000_000_000),
+    "stall_limit": _number(5, 86_400),
     "queues": _Words(validate=[_are_queues, validate.Length(min=1, error="name at least one queue")]),
     "api_host": ma.fields.String(),
     "api_port": _whole(1, 65_535),
@@ -158,7 +166,7 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
         validate=validate.OneOf(["auto", "console", "json"], error="give auto, console or json")
     ),
 }
-_PLAIN = {"worker_concurrency", "api_host", "api_port"}
+_PLAIN = {"worker_concurrency", "worker_processes", "api_host", "api_port"}
 _SOURCES = {name: name.upper() if name in _PLAIN else PREFIX + name.upper() for name in _FIELDS}
 _REDIS_PARTS: dict[str, ma.fields.Field[Any]] = {
     "REDIS_HOST": ma.fields.String(validate=validate.Regexp(r"[^\s/@]+\Z", error="give a host name or address")),

@@ -13,9 +13,11 @@ class Doorbell:
         self._client = client
         self._keys = keys
 
-    def wait(self, worker: str, queues: Iterable[str], block: float = BLOCK) -> bool:
-        """Wait for a ring at one of the queues, or for the worker itself. False if none came in time."""
-        bells = [self._keys.wake(worker), *map(self._keys.bell, queues)]
+    def wait(self, worker: str, queues: Iterable[str], block: float = BLOCK, *, quarantine: bool = False) -> bool:
+        """Wait for a ring at one of the queues (or their quarantines), or for the worker itself. False if none came in
+        time."""
+        bell = self._keys.quarantine_bell if quarantine else self._keys.bell
+        bells = [self._keys.wake(worker), *map(bell, queues)]
         with translated("waiting for work"):
             return self._client.brpop(bells, block) is not None
 

@@ -100,6 +100,10 @@ class LeaseLost(MiniCeleryError):
     """This delivery of the task is no longer the current one: stop, another worker has it."""
 
 
+class TimeLimitExceeded(MiniCeleryError):
+    """A run took longer than its ``time_limit``; it was given up on, and whatever it still does is in vain."""
+
+
 # ---- Redis and servers --------------------------------------------------------------------------
 
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from . import codec
 from .context import Report, TaskContext, context_of
-from .errors import LeaseLost
+from .errors import LeaseLost, UnknownTask
 from .message import Delivery
-from .outcome import Outcome, RetryPolicy, judge, succeed
+from .outcome import Outcome, RetryPolicy, judge, overrun, succeed
 from .states import Status
 
 _NEVER = RetryPolicy(retry_for=())
@@ -20,6 +20,7 @@ class Runnable(Protocol):
     """What the executor needs of a task."""
 
     policy: RetryPolicy
+    time_limit: float | None
 
     def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any: ...
 
@@ -58,6 +59,16 @@ class Executor:
             return None
         except BaseException as error:
             return self._judge(error, delivery, policy)
+
+    def limit(self, delivery: Delivery) -> tuple[float, Outcome] | None:
+        """The seconds that a run may take, and how it ends if it takes longer; None if there is no such limit."""
+        try:
+            task = self._find(delivery.name)
+        except UnknownTask:
+            return None
+        if task.time_limit is None:
+            return None
+        return task.time_limit, self._judge(overrun(task.time_limit), delivery, task.policy)
 
     def _judge(self, error: BaseException, delivery: Delivery, policy: RetryPolicy) -> Outcome:
         try:

@@ -88,10 +88,29 @@ class Inspector:
             for (worker, lease_end), info, claimed in zip(ranked, answers[::2], answers[1::2], strict=True)
         ]
 
-    def expired_workers(self) -> list[str]:
+    def expired_workers(self) -> tuple[float, list[str]]:
+        """The time by Redis's clock, and workers whose lease is over."""
         with translated("looking for lost workers"):
             now = _seconds(self._client.time())
-            return self._client.zrangebyscore(self._keys.workers, "-inf", now, start=0, num=100)
+            return now, self._client.zrangebyscore(self._keys.workers, "-inf", now, start=0, num=100)
+
+    def worker_ids(self) -> list[str]:
+        """All registered workers."""
+        with translated("listing the workers"):
+            return self._client.zrange(self._keys.workers, 0, -1)
+
+    def worker_facts(self, workers: Sequence[str]) -> dict[str, dict[str, object]]:
+        """What some workers say of themselves."""
+        if not workers:
+            return {}
+        with translated("reading about workers"):
+            infos = self._client.mget([self._keys.worker(worker) for worker in workers])
+        return {worker: _facts(info) for worker, info in zip(workers, infos, strict=True)}
+
+    def is_anything_in_quarantine(self, queues: Sequence[str]) -> bool:
+        """Whether tasks of these queues wait in quarantine."""
+        with translated("looking into quarantine"):
+            return bool(self._client.exists(*map(self._keys.quarantine, queues)))
 
     def task_ids(self) -> Iterator[str]:
         """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""

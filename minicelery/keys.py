@@ -60,8 +60,8 @@ class Keys:
     def bell(self, queue: str) -> str:
         return self._spell("bell", queue)
 
-    def quarantine(self, queue: str) -> str:
-        return self._spell("quarantine", queue)
+    def quarantine(self, name: str) -> str:
+        return self._spell("quarantine", name)
 
     def quarantine_bell(self, queue: str) -> str:
         return self._spell("quarantine_bell", queue)

@@ -9,6 +9,8 @@ from .errors import InvalidInput, nearest
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
 
+#: Whether a limit is over is looked at four times a second.
+SHORTEST_LIMIT = 0.1
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -26,6 +28,7 @@ class TaskOptions(TypedDict, total=False):
         type[BaseException] | tuple[type[BaseException], ...]
     )  #: exceptions that are retried; default (Exception,)
     no_retry_for: type[BaseException] | tuple[type[BaseException], ...]  #: exceptions of those that are not
+    time_limit: float | None  #: seconds after which a run is given up on and counts as failed; default None
 
 
 class CallOptions(TypedDict, total=False):
@@ -46,6 +49,7 @@ class TaskSettings:
     queue: str
     max_retries: int
     policy: RetryPolicy
+    time_limit: float | None = None
 
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
@@ -65,6 +69,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         queue=check_queue(options.get("queue", "default")),
         max_retries=check_max_retries(options.get("max_retries", 3)),
         policy=policy,
+        time_limit=_time_limit(options.get("time_limit")),
     )
 
 
@@ -103,6 +108,10 @@ def _number(value: object, pointer: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= MAX_DELAY:
         raise InvalidInput(f"{value!r:.100} is out of range; use a number of at least {low}", pointer)
     return value
+
+
+def _time_limit(value: object) -> float | None:
+    return None if value is None else _number(value, "/time_limit", SHORTEST_LIMIT)
 
 
 def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from . import codec
-from .errors import InvalidInput
+from .errors import InvalidInput, TimeLimitExceeded
 from .states import Status
 
 MAX_RETRIES = 1000
@@ -87,6 +87,14 @@ def judge(error: BaseException, retry_count: int, max_retries: int, policy: Retr
     countdown = error.countdown if isinstance(error, Retry) else None
     delay = policy.delay(retry_count, random) if countdown is None else countdown
     return Outcome(Status.RETRYING, body, delay)
+
+
+def overrun(seconds: float, stack: str = "") -> TimeLimitExceeded:
+    """The error of a run that took longer than ``seconds``; ``stack`` shows where it was then."""
+    error = TimeLimitExceeded(f"the run took longer than its time limit of {seconds:g} s")
+    if stack:
+        error.add_note(f"It was here:\n{stack}")
+    return error
 
 
 def describe_error(error: BaseException) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Task(Generic[P, R]):
         self.settings = settings
         self.name = settings.name
         self.policy = settings.policy
+        self.time_limit = settings.time_limit
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)

@@ -2,22 +2,32 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .broker import Broker
 from .doorbell import Alarm
 from .errors import RedisUnavailable
-from .inspector import Inspector
+from .recovery import EVERY, Recovery
 from .trouble import Trouble
 from .world import World
 
 _log = logging.getLogger("minicelery.upkeep")
 _BEATS_A_LEASE = 3
-_LOOK_FOR_LOST = 1.0
 #: Seconds after which the delayed set is looked at although nobody has rung.
 _LOOK_AT_DELAYED = 5.0
 #: A worker that was just enrolled waits this long for its first beat at most. Waking costs Redis nothing.
 _LONGEST_WAIT = 0.1
+
+
+@dataclass(frozen=True)
+class Office:
+    """Who keeps up: the ``host`` whose dead are ours to recover, the length of a lease, and what else to do every
+    second."""
+
+    host: str
+    lease: float
+    every_second: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -32,12 +42,12 @@ class _Due:
 class Upkeep:
     """One thread of a worker's parent. Each step is one atomic script, so any number of workers may do it at once."""
 
-    def __init__(self, broker: Broker, inspector: Inspector, alarm: Alarm, world: World, lease: float) -> None:
+    def __init__(self, broker: Broker, recovery: Recovery, alarm: Alarm, world: World, office: Office) -> None:
         self._broker = broker
-        self._inspector = inspector
+        self._recovery = recovery
         self._alarm = alarm
         self._world = world
-        self._lease = lease
+        self._office = office
         self._trouble = Trouble(_log, world)
         self._lock = threading.Lock()
         self._workers: dict[str, str] = {}
@@ -87,17 +97,23 @@ class Upkeep:
         """Do what is due, then wait for the next duty or for a ring."""
         now, due = self._world.monotonic(), self._due
         if now >= due.beat:
-            due.beat = now + self._lease / _BEATS_A_LEASE
+            due.beat = now + self._office.lease / _BEATS_A_LEASE
             self._beat()
+            self._recovery.recover_kin(self._own(), self._office.host)
         if now >= due.promote:
             _, wait = self._broker.promote()
             due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
         if now >= due.recover:
-            due.recover = now + _LOOK_FOR_LOST
-            self._recover_lost()
+            due.recover = now + EVERY
+            self._recovery.recover_expired(self._own())
+            self._office.every_second()
         left = min(due.beat, due.promote, due.recover) - self._world.monotonic()
         if left > 0 and self._alarm.wait(min(left, _LONGEST_WAIT)):
             due.promote = 0.0
+
+    def _own(self) -> set[str]:
+        with self._lock:
+            return set(self._workers)
 
     def _beat(self) -> None:
         with (
@@ -105,14 +121,9 @@ class Upkeep:
         ):  # while the script runs, too: a worker that is dismissed meanwhile must not be registered again
             if not self._workers:
                 return
-            answers = self._broker.beat(self._workers, self._lease)
+            answers = self._broker.beat(self._workers, self._office.lease)
             before = self._registered
             self._registered = set(answers)
         for worker, known in answers.items():
             if not known and worker in before:
                 _log.warning("worker %s had lost its lease; what it was running is run again by others", worker)
-
-    def _recover_lost(self) -> None:
-        for worker in self._inspector.expired_workers():
-            recovered = self._broker.recover(worker, expired=True).ready
-            _log.warning("worker %s is lost, its lease is over; %d tasks are ready again", worker, recovered)

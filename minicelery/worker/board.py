@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-#: Slots of a board, the most threads a child can have. Memory that no thread touches is never allotted.
-CAPACITY = 1000
+#: Slots of a board: the most threads a child can have, and some more for threads that take the place of stuck ones.
+CAPACITY = 1024
+_HEAD = 64
+_TICK, _USED = 0, 8
 _SLOT = 512
 _TEXT = 160
 _STATE, _ID, _TOKEN, _COUNTS = 0, 8, 8 + _TEXT, 8 + 2 * _TEXT
+_LIMIT = 448
 _COUNT = struct.Struct("<Q")
+_REAL = struct.Struct("<d")
+_LIMITS = struct.Struct("<ddd")
+_UNLIMITED = float("inf")
 
 
 class Count(IntEnum):
@@ -36,73 +42,116 @@ class Hand(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A delivery in the hand of a thread."""
+class Limit:
+    """How long a run may take, in seconds, and after how many it is tried again then (None: it has failed for good)."""
 
+    seconds: float
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A delivery in the hand of a thread. ``deadline`` is on the monotonic clock, which all processes share."""
+
+    thread: int
     id: str
     token: str
     begun: bool
+    deadline: float
+    limit: Limit
 
 
 class Board:
-    """One slot for each thread. The child writes, and the parent reads once the child is gone."""
+    """One slot for each thread. The child writes; the parent reads, also when the child is gone."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, CAPACITY * _SLOT)
+        self._memory = mmap.mmap(fd, _HEAD + CAPACITY * _SLOT)
 
     @classmethod
     def create(cls) -> Self:
         """A new board, all zero, in a file that has no name any more."""
         with tempfile.TemporaryFile() as file:
-            file.truncate(CAPACITY * _SLOT)
+            file.truncate(_HEAD + CAPACITY * _SLOT)
             return cls(os.dup(file.fileno()))
 
     def close(self) -> None:
         self._memory.close()
         os.close(self.fd)
 
+    def tick(self, now: float) -> None:
+        """The child's main thread is alive."""
+        _REAL.pack_into(self._memory, _TICK, now)
+
+    @property
+    def ticked_at(self) -> float:
+        """When it last was, on the monotonic clock; 0 before the first time."""
+        return float(_REAL.unpack_from(self._memory, _TICK)[0])
+
+    def open_slot(self, thread: int) -> None:
+        """A thread begins to work. Numbers are given out in order."""
+        _COUNT.pack_into(self._memory, _USED, thread + 1)
+
     def take(self, thread: int, task_id: str, token: str) -> None:
         """The thread has claimed a task."""
-        base = thread * _SLOT
+        base = _base(thread)
         self._write(base + _ID, task_id)
         self._write(base + _TOKEN, token)
         self._memory[base + _STATE] = Hand.CLAIMED  # after the rest: a kill in between leaves an empty hand
         self.count(thread, Count.TAKEN)
 
-    def begin(self, thread: int) -> None:
+    def begin(self, thread: int, now: float, limit: Limit | None = None) -> None:
         """User code is about to run."""
-        self._memory[thread * _SLOT + _STATE] = Hand.BEGUN
+        base = _base(thread)
+        values = (_UNLIMITED, _UNLIMITED, -1.0)
+        if limit:
+            retry_after = -1.0 if limit.retry_after is None else limit.retry_after
+            values = (now + limit.seconds, limit.seconds, retry_after)
+        _LIMITS.pack_into(self._memory, base + _LIMIT, *values)
+        self._memory[base + _STATE] = Hand.BEGUN
 
     def drop(self, thread: int) -> None:
         """The thread's task is recorded, or given back."""
-        self._memory[thread * _SLOT + _STATE] = Hand.NOTHING
+        self._memory[_base(thread) + _STATE] = Hand.NOTHING
 
     def count(self, thread: int, what: Count, more: int = 1) -> None:
-        place = thread * _SLOT + _COUNTS + what * _COUNT.size
+        place = _base(thread) + _COUNTS + what * _COUNT.size
         _COUNT.pack_into(self._memory, place, _COUNT.unpack_from(self._memory, place)[0] + more)
 
     def held(self) -> list[Held]:
         """What the threads have in hand."""
         found = []
-        for base in range(0, CAPACITY * _SLOT, _SLOT):
+        for thread in range(self._used):
+            base = _base(thread)
             hand = self._memory[base + _STATE]
             if hand != Hand.NOTHING:
-                found.append(Held(self._read(base + _ID), self._read(base + _TOKEN), hand == Hand.BEGUN))
+                deadline, seconds, retry_after = _LIMITS.unpack_from(self._memory, base + _LIMIT)
+                begun = hand == Hand.BEGUN
+                limit = Limit(seconds, None if retry_after < 0 else retry_after)
+                task_id, token = self._read(base + _ID), self._read(base + _TOKEN)
+                found.append(Held(thread, task_id, token, begun, deadline if begun else _UNLIMITED, limit))
         return found
 
     def totals(self) -> dict[Count, int]:
         """The counters, summed over the threads."""
-        places = range(_COUNTS, CAPACITY * _SLOT, _SLOT)
+        places = [_base(thread) + _COUNTS for thread in range(self._used)]
         return {
             what: sum(_COUNT.unpack_from(self._memory, place + what * _COUNT.size)[0] for place in places)
             for what in Count
         }
 
+    @property
+    def _used(self) -> int:
+        return int(_COUNT.unpack_from(self._memory, _USED)[0])
+
     def _write(self, place: int, text: str) -> None:
-        data = text.encode()
+        data = text.encode("utf-8", "surrogateescape")
         self._memory[place : place + 1 + len(data)] = bytes([len(data)]) + data
 
     def _read(self, place: int) -> str:
         size = self._memory[place]
-        return self._memory[place + 1 : place + 1 + size].decode()
+        return self._memory[place + 1 : place + 1 + size].decode("utf-8", "surrogateescape")
+
+
+def _base(thread: int) -> int:
+    return _HEAD + thread * _SLOT

@@ -2,12 +2,11 @@
 
 import logging
 import os
+import resource
 import selectors
 import signal
 import sys
 import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import logs
 from ..app import MiniCelery, read_config
@@ -15,32 +14,37 @@ from ..broker import Broker
 from ..doorbell import Doorbell
 from ..errors import MiniCeleryError, RedisUnavailable
 from ..loading import load_app
+from ..message import Delivery
 from ..scripts import Scripts
+from ..states import Status
 from ..trouble import Trouble
-from .board import Board, Count
-from .consumer import Bench, Consumer
-from .order import NOW, STOP, UNUSABLE, Hello, Order
+from .board import Board, Count, Limit
+from .consumer import Bench
+from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
+from .pool import MOST_GIVEN_UP, Pool
 
 _log = logging.getLogger("minicelery.worker")
 _FAREWELL_PATIENCE = 1.0
 _IDLE_GRACE = 1.0  #: seconds that idle threads have to end by themselves
-_LOOK = 0.1
+_IDLE_IN_QUARANTINE = 10.0  #: seconds without work after which the process for tasks in quarantine ends
+_TICK = 0.25
 
 
 class Child:
-    """Threads at work until the parent says stop, or is gone."""
+    """Threads at work until the parent says stop or is gone, or the child is worn out."""
 
     def __init__(self, app: MiniCelery, order: Order) -> None:
-        config = app.config
         self._order = order
-        self._grace = config.grace
-        self._threads = config.worker_concurrency
+        self._config = config = app.config
+        self._world = app.world
         self._board = Board(order.board)
         self._stopping = threading.Event()
+        self._retirement: str | None = None
+        self._done = 0
+        self._done_lock = threading.Lock()
         # The last words to Redis must not hold up the end.
-        self._farewell = Broker(
-            Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE), app.keys, config.result_ttl
-        )
+        impatient = Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE)
+        self._farewell = Broker(impatient, app.keys, config.result_ttl)
         self._bench = Bench(
             worker=order.worker,
             queues=config.queues,
@@ -51,77 +55,123 @@ class Child:
             trouble=Trouble(_log, app.world),
             world=app.world,
             stopping=self._stopping,
+            limit=lambda delivery: _limit(app, delivery),
+            knows=app.tasks.__contains__,
+            after_task=self._after_task,
+            quarantine=order.quarantine,
         )
         self._done_read, self._done_write = os.pipe()
-        self._has_broken = False
+        threads = 1 if order.quarantine else config.worker_concurrency
+        self._pool = Pool(self._bench, threads, self._farewell, lambda: os.write(self._done_write, b"."))
 
     def run(self) -> int:
         """Work until all threads have ended, or are given up on. The exit code: 1 if a fault has ended a thread."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._order.control, selectors.EVENT_READ)
             selector.register(self._done_read, selectors.EVENT_READ)
-            pool = ThreadPoolExecutor(self._threads, thread_name_prefix="task")
-            for thread in range(self._threads):
-                pool.submit(Consumer(self._bench, thread).run).add_done_callback(self._thread_ended)
+            self._pool.start()
             self._until_stopped(selector)
         self._hand_back()
-        return int(self._has_broken)
-
-    def _thread_ended(self, future: "Future[None]") -> None:
-        if error := future.exception():
-            _log.critical("a worker thread has ended by %r; this child is replaced", error, exc_info=error)
-            self._has_broken = True
-        os.write(self._done_write, b".")
+        return int(self._pool.has_broken)
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
-        alive, stopped_at = self._threads, float("inf")
-        while alive and not self._is_over(time.monotonic() - stopped_at):
-            for key, _ in selector.select(_LOOK if self._stopping.is_set() else None):
+        now = self._world.monotonic
+        stopped_at, worked_at = float("inf"), now()
+        while self._pool.alive and not self._is_over(now() - stopped_at):
+            for key, _ in selector.select(_TICK):
                 if key.fd == self._done_read:
-                    alive -= len(os.read(self._done_read, self._threads))
-                    if self._has_broken and not self._stopping.is_set():
-                        stopped_at = time.monotonic()
-                        self._stop_claiming()
+                    os.read(self._done_read, 100)
                     continue
                 command = os.read(self._order.control, 1)
-                if command == STOP and not self._stopping.is_set():
-                    stopped_at = time.monotonic()
-                    self._stop_claiming()
-                elif command == NOW:
-                    self._stopping.set()
+                if command == NOW:
                     return
-                elif not command:  # the parent is gone, and with it our lease
+                if not command:  # the parent is gone, and with it our lease
                     os._exit(1)
+                if command == STOP and stopped_at == float("inf"):
+                    stopped_at = now()
+                    self._stop_claiming()
+            self._board.tick(now())
+            self._pool.give_up_on_overdue()
+            if self._board.held():
+                worked_at = now()
+            self._look_for_retirement(now() - worked_at)
+
+    def _look_for_retirement(self, idle_for: float) -> None:
+        """Say that another child is to take over, and end when what runs has ended, however long that takes."""
+        reason = self._retirement
+        if self._pool.has_broken:
+            reason = "a fault of the worker itself has ended a thread"
+        elif self._pool.given_up > MOST_GIVEN_UP:
+            reason = f"{self._pool.given_up} of its threads hang in tasks that have overrun their limit"
+        elif self._order.quarantine and idle_for > _IDLE_IN_QUARANTINE:
+            reason = "no task is left in quarantine"
+        if reason and not self._stopping.is_set():
+            os.write(self._order.report, Retiring(reason).dump())
+            self._stop_claiming()
 
     def _is_over(self, stopping_for: float) -> bool:
         """Whether nobody is left to wait for: a thread that Redis leaves without an answer has nothing in hand."""
-        return stopping_for >= self._grace or (stopping_for >= _IDLE_GRACE and not self._board.held())
+        return stopping_for >= self._config.grace or (stopping_for >= _IDLE_GRACE and not self._board.held())
 
     def _stop_claiming(self) -> None:
         self._stopping.set()
         try:
-            self._farewell.wake(self._order.worker, self._threads)
+            self._farewell.wake(self._order.worker, self._pool.threads)
         except RedisUnavailable as error:
             _log.warning("idle threads will be left waiting: %s", error)
 
+    def _after_task(self) -> None:
+        """In the thread that has run it: look whether the child is worn out."""
+        config = self._config
+        with self._done_lock:
+            self._done += 1
+        if config.max_tasks_per_child and self._done >= config.max_tasks_per_child:
+            self._retire(f"it has run {self._done} tasks")
+        elif config.max_memory_per_child and _peak_memory() > config.max_memory_per_child:
+            self._retire(f"it has used {_peak_memory():,} KiB of memory")
+
+    def _retire(self, reason: str) -> None:
+        if self._retirement is None:
+            self._retirement = reason
+            os.write(self._done_write, b".")  # wakes the main thread
+
     def _hand_back(self) -> None:
-        """Give back what is still in hand. What Redis does not take back now, the end of the lease gives back."""
-        held = [(one.id, one.token) for one in self._board.held()]
+        """Give back what is still in hand. What Redis does not take back now, the parent gives back."""
+        held = self._board.held()
         if not held:
             return
         try:
-            given = sum(self._farewell.release(self._order.worker, held))
+            answers = self._farewell.release(self._order.worker, [(one.id, one.token) for one in held])
         except RedisUnavailable as error:
-            _log.error("%d tasks are left to the end of the lease: %s", len(held), error)
+            _log.error("%d tasks are left to the parent, or to the end of the lease: %s", len(held), error)
             return
-        self._board.count(0, Count.HANDED_BACK, given)
-        _log.warning("handed back %d tasks that had not finished: %s", given, ", ".join(one for one, _ in held))
+        for one, given in zip(held, answers, strict=True):
+            self._board.count(one.thread, Count.HANDED_BACK if given else Count.LEASE_LOST)
+            self._board.drop(one.thread)
+        names = ", ".join(one.id for one in held)
+        _log.warning("handed back %d tasks that had not finished: %s", answers.count(True), names)
+
+
+def _limit(app: MiniCelery, delivery: Delivery) -> Limit | None:
+    limit = app.executor.limit(delivery)
+    if limit is None:
+        return None
+    seconds, outcome = limit
+    return Limit(seconds, outcome.delay if outcome.status is Status.RETRYING else None)
+
+
+def _peak_memory() -> int:
+    """The most memory that this process has had, in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def main(order: Order) -> int:
     """The life of a child. Exit code 0 after a stop, ``UNUSABLE`` when it can't start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; it is told through the pipe
+    for descriptor in (order.board, order.control, order.report):
+        os.set_inheritable(descriptor, False)
     try:
         logs.configure(read_config({}))  # first, so that the application may have it otherwise
         app = load_app(order.app)
@@ -132,18 +182,14 @@ def main(order: Order) -> int:
         _log.exception("the application can't be loaded")
         return _refuse(order, f"the application can't be loaded: {type(error).__name__}: {error}")
     logs.configure(app.config)
-    _report(order, Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks))))
+    hello = Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks)))
+    os.write(order.report, hello.dump())
     return Child(app, order).run()
 
 
 def _refuse(order: Order, fault: str) -> int:
-    _report(order, Hello(fault=fault))
+    os.write(order.report, Hello(fault=fault).dump())
     return UNUSABLE
-
-
-def _report(order: Order, hello: Hello) -> None:
-    with os.fdopen(order.report, "w", encoding="utf-8") as pipe:
-        pipe.write(hello.dump() + "\n")
 
 
 if __name__ == "__main__":

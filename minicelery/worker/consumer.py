@@ -16,11 +16,17 @@ from ..outcome import Outcome, describe_error
 from ..states import Status
 from ..trouble import Trouble
 from ..world import World
-from .board import Board, Count
+from .board import Board, Count, Limit
 
 T = TypeVar("T")
 _log = logging.getLogger("minicelery.worker")
 _UNLEASED_PAUSE = 0.2
+_PAUSE_AFTER_A_FAULT = 1.0
+_PASSED_ON = {
+    Status.SCHEDULED: (Count.HANDED_BACK, "it is left to a worker that knows it"),
+    Status.FAILED: (Count.FAILED, "it is a dead letter, as no live worker of its queue knows it"),
+    None: (Count.LEASE_LOST, "it had lost its lease"),
+}
 _COUNTS = {Status.SUCCESS: Count.SUCCEEDED, Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
 
 
@@ -37,19 +43,29 @@ class Bench:
     trouble: Trouble
     world: World
     stopping: threading.Event
+    limit: Callable[[Delivery], Limit | None] = lambda _: None
+    knows: Callable[[str], bool] = lambda _: True
+    after_task: Callable[[], None] = lambda: None
+    quarantine: bool = False
 
 
 class Consumer:
-    """The loop of one thread. It ends only when the child stops, whatever tasks and Redis do."""
+    """The loop of one thread. It ends only when the child stops or gives up on what the thread is running, whatever
+    tasks and Redis do."""
 
     def __init__(self, bench: Bench, thread: int) -> None:
         self._bench = bench
         self._thread = thread
         self._claims = 0
+        self._lock = threading.Lock()
+        self._running: str | None = None
+        self.ident: int | None = None
+        self.is_given_up = False
 
     def run(self) -> None:
+        self.ident = threading.get_ident()
         woken = False
-        while claimed := self._claim(woken):
+        while not self.is_given_up and (claimed := self._claim(woken)):
             if claimed.dropped:
                 dropped = ", ".join(map(_on_one_line, claimed.dropped))
                 _log.warning("dropped ids under which no task of ours waits: %s", dropped)
@@ -57,41 +73,90 @@ class Consumer:
                 self._work(delivery)
             woken = False if claimed.deliveries or claimed.dropped else self._wait(claimed.leased)
 
+    def give_up(self, token: str) -> bool:
+        """End the loop after what it runs now, of which nobody else will hear. False if that has ended by itself."""
+        with self._lock:
+            if self._running == token:
+                self._running, self.is_given_up = None, True
+            return self.is_given_up
+
     def _claim(self, woken: bool) -> Claimed | None:
         """Look for work. None when the child stops. A claim without an answer is repeated under its number, since
-        Redis may have given us a task already; if we stop meanwhile, our parent gives it back."""
+        Redis may have given us a task already, even if we stop meanwhile."""
         bench = self._bench
+        if bench.stopping.is_set():
+            return None
         self._claims += 1
-        claim = Claim(bench.worker, self._thread, self._claims, bench.world.nonce(), bench.queues, woken=woken)
-        while not bench.stopping.is_set():
+        nonce = bench.world.nonce()
+        claim = Claim(
+            bench.worker, self._thread, self._claims, nonce, bench.queues, woken=woken, quarantine=bench.quarantine
+        )
+        while True:
             answer = self._try(lambda: bench.broker.claim(claim))
             if answer:
                 return answer
-        return None
 
     def _wait(self, leased: bool) -> bool:
         """Wait for work. True if a bell has rung."""
         bench = self._bench
         if not leased:
-            bench.stopping.wait(_UNLEASED_PAUSE)
+            self._pause(_UNLEASED_PAUSE)
             return False
-        return bool(self._try(lambda: bench.doorbell.wait(bench.worker, bench.queues)))
+        return bool(self._try(lambda: bench.doorbell.wait(bench.worker, bench.queues, quarantine=bench.quarantine)))
 
     def _work(self, delivery: Delivery) -> None:
         """Run a task and record how it ended, even if what goes wrong is our own fault."""
         bench = self._bench
         bench.board.take(self._thread, delivery.id, delivery.token)
         if bench.stopping.is_set():
-            return  # what is in hand and not begun is given back by the child
-        bench.board.begin(self._thread)
+            self._hand_back(delivery)
+            return
+        if not bench.knows(delivery.name):
+            self._pass_on(delivery)
+            return
+        self._running = delivery.token
+        bench.board.begin(self._thread, bench.world.monotonic(), bench.limit(delivery))
         started = time.perf_counter()
         try:
             outcome = bench.execute(delivery)
+            if self._ends_in_vain():
+                spent = time.perf_counter() - started
+                _log.warning("%s has ended after %.1f s, when nobody waited for it any more", _name(delivery), spent)
+                return
             self._settle(delivery, outcome, time.perf_counter() - started)
         except Exception as error:
             _log.exception("task %s met an error of the worker itself", delivery.id)
+            if self._ends_in_vain():
+                return
             outcome = Outcome(Status.FAILED, codec.encode(describe_error(error)))
             self._settle(delivery, outcome, time.perf_counter() - started)
+        bench.board.drop(self._thread)
+        bench.after_task()
+
+    def _ends_in_vain(self) -> bool:
+        """Whether the child has given up on the run; from now on it can't any more."""
+        with self._lock:
+            self._running = None
+            return self.is_given_up
+
+    def _hand_back(self, delivery: Delivery) -> None:
+        """What is claimed and not begun when the child stops. If Redis is away it stays in hand until the end."""
+        bench = self._bench
+        given = self._try(lambda: bench.broker.release(bench.worker, [(delivery.id, delivery.token)]))
+        if given:
+            bench.board.count(self._thread, Count.HANDED_BACK if given[0] else Count.LEASE_LOST)
+            bench.board.drop(self._thread)
+
+    def _pass_on(self, delivery: Delivery) -> None:
+        """What we do not know the name of is left to a worker that does; if there is none, it is a dead letter."""
+        bench = self._bench
+        where = f"no task '{delivery.name:.100}' here, nor at any live worker of queue '{delivery.queue}'"
+        body = {"type": "UnknownTask", "message": f"{where}; deploy it, then retry this dead letter", "traceback": ""}
+        error = codec.encode(body)
+        state = self._insist(lambda: bench.broker.pass_on(bench.worker, delivery.id, delivery.token, error))
+        count, words = _PASSED_ON[state]
+        _log.warning("%s has a name unknown here: %s", _name(delivery), words)
+        bench.board.count(self._thread, count)
         bench.board.drop(self._thread)
 
     def _settle(self, delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
@@ -122,19 +187,24 @@ class Consumer:
         try:
             answer = call()
         except RedisUnavailable as error:
-            bench.stopping.wait(bench.trouble.pause_after(error))
+            self._pause(bench.trouble.pause_after(error))
         except Exception:
             _log.exception("thread %d met an error of the worker itself; it tries again", self._thread)
-            bench.stopping.wait(1)
+            self._pause(_PAUSE_AFTER_A_FAULT)
         else:
             bench.trouble.over()
             return answer
         return None
 
+    def _pause(self, seconds: float) -> None:
+        """Not for long when the child is about to stop, but never without an end."""
+        stopping = self._bench.stopping
+        time.sleep(seconds) if stopping.is_set() else stopping.wait(seconds)
+
 
 def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
     """One line for each run."""
-    task = _on_one_line(f"{delivery.name} {delivery.id}")
+    task = _name(delivery)
     spent = f"{seconds * 1000:.0f} ms (waited {delivery.waited * 1000:.0f} ms)"
     facts = {"task": delivery.name, "task_id": delivery.id, "queue": delivery.queue}
     if outcome is None:
@@ -151,6 +221,10 @@ def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
         return
     facts["traceback"] = error["traceback"]
     _log.error("%s failed for good after %s: %s", task, spent, reason, extra=facts)
+
+
+def _name(delivery: Delivery) -> str:
+    return _on_one_line(f"{delivery.name} {delivery.id}")
 
 
 def _on_one_line(text: str) -> str:

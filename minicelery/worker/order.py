@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 
 from ..config import Config
 
@@ -13,6 +13,9 @@ class WorkerOptions:
 
     app: str = ""
     threads: int | None = None
+    processes: int | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
     queues: tuple[str, ...] | None = None
     redis_url: str | None = None
     grace: float | None = None
@@ -21,6 +24,9 @@ class WorkerOptions:
         """The given options, by the names of the settings they override."""
         named = {
             "worker_concurrency": self.threads,
+            "worker_processes": self.processes,
+            "max_tasks_per_child": self.max_tasks_per_child,
+            "max_memory_per_child": self.max_memory_per_child,
             "queues": self.queues,
             "redis_url": self.redis_url,
             "grace": self.grace,
@@ -38,6 +44,7 @@ class Order:
     board: int
     control: int
     report: int
+    quarantine: bool = False
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -56,17 +63,36 @@ class Hello:
     tasks: tuple[str, ...] = ()
     fault: str = ""
 
-    def dump(self) -> str:
-        return json.dumps(asdict(self))
+    def dump(self) -> bytes:
+        return _line(self)
 
     @classmethod
-    def load(cls, text: str) -> Self:
-        facts = json.loads(text)
+    def load(cls, facts: dict[str, Any]) -> Self:
         config = facts.pop("config")
         if config is not None:
             lists = {name: tuple(value) for name, value in config.items() if isinstance(value, list)}
             config = Config(**{**config, **lists})
         return cls(**{**facts, "config": config, "tasks": tuple(facts["tasks"])})
+
+
+@dataclass(frozen=True)
+class Retiring:
+    """From a child that claims nothing more and ends when its tasks have: another one is to take over."""
+
+    reason: str
+
+    def dump(self) -> bytes:
+        return _line(self)
+
+
+def report(line: str) -> "Hello | Retiring":
+    """What a child has said. Raises ``ValueError`` for a line that is cut off."""
+    facts = json.loads(line)
+    return Retiring(**facts) if "reason" in facts else Hello.load(facts)
+
+
+def _line(words: "Hello | Retiring") -> bytes:
+    return json.dumps(asdict(words)).encode() + b"\n"
 
 
 #: What the parent writes into the control pipe, a byte each. Its end says that the parent is gone.

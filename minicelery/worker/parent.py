@@ -1,6 +1,5 @@
-"""The parent process: no user code. It keeps a child at work, renews its lease and recovers what it leaves behind."""
+"""The parent process: no user code. It keeps children at work, renews their leases, recovers what they leave behind."""
 
-import contextlib
 import json
 import logging
 import os
@@ -8,13 +7,11 @@ import queue
 import re
 import signal
 import socket
-import subprocess
 import sys
-import threading
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .. import launch, logs
+from .. import identity, logs
 from ..broker import Broker
 from ..config import Config
 from ..connection import Clients, connect, server_info
@@ -22,41 +19,32 @@ from ..doorbell import Alarm
 from ..errors import RedisUnavailable
 from ..inspector import Inspector
 from ..keys import Keys
+from ..recovery import Recovery
 from ..scripts import Scripts
-from ..upkeep import Upkeep
+from ..upkeep import Office, Upkeep
 from ..version import __version__
 from ..world import World
 from .banner import banner
-from .board import Board, Count
-from .order import NOW, STOP, UNUSABLE, Hello, Order, WorkerOptions
+from .burial import Burial
+from .guard import Guard
+from .order import NOW, STOP, UNUSABLE, Hello, Retiring, WorkerOptions
+from .running import Birth, Running, bear
 
 _log = logging.getLogger("minicelery.worker")
 _KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
-#: How what a thread has taken ends. The rest is in its hand, or lost.
-_ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST)
 _SHORT_LIFE = 1.0  #: a child that lived less is followed by the next one only after as long
-
-
-@dataclass
-class Running:
-    """A child at work, as its parent sees it."""
-
-    worker: str
-    process: "subprocess.Popen[bytes]"
-    board: Board
-    control: int
-    born: float
-    is_welcome: bool = False  #: it has loaded the application
-    is_killed: bool = False  #: by us
+_PAUSE_UNUSABLE = 5.0  #: seconds until another try to load an application that could be loaded before
+_TICK = 0.5
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened: a ``signal``, a ``hello`` of a child, or its ``end``."""
+    """Something happened: a ``signal``; a child has ``said`` something, or is at its ``end``; tasks wait in
+    ``quarantine``."""
 
     kind: str
     child: Running | None = None
-    hello: Hello | None = None
+    words: Hello | Retiring | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,7 @@ class Service:
     clients: Clients
     broker: Broker
     upkeep: Upkeep
+    guard: Guard
 
 
 class Parent:
@@ -75,129 +64,116 @@ class Parent:
         self._options = options
         self._world = world
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._children: list[Running] = []
+        self._births = [self._birth()]
+        self._burial = Burial()
         self._service: Service | None = None
         self._config = Config(grace=0.0)
         self._signals = 0
-        self._kill_at: float | None = None
-        self._totals: Counter[Count] = Counter()
-        self._left = 0
-        self._lost = 0
+        self._kill_at = float("inf")
+        self._code: int | None = None  # once it is known how this ends
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(Event("signal")))
-        child = self._spawn()
-        while True:
+        while self._code is None or self._children:
+            self._bear_who_is_due()
             event = self._next_event()
-            if event is None:
-                _log.error("the child has not ended in time; it is killed")
-                child.is_killed = True
-                launch.kill(child.process)
-            elif event.kind == "signal":
-                self._stop(child)
-            elif event.hello and event.child is child:
-                self._welcome(child, event.hello)
-            elif event.kind == "end" and event.child is child:
-                code = child.process.wait()
-                self._bury(child, code)
-                if self._signals:
-                    return self._finish(0)
-                if code == UNUSABLE and not child.is_welcome:
-                    return self._finish(UNUSABLE)
-                child = self._replace(child)
+            if event:
+                self._meet(event)
+            self._look_after_children()
+        return self._finish(self._code)
 
     def _next_event(self) -> Event | None:
-        """The next thing that happens. None: a stop has taken too long."""
-        left = None if self._kill_at is None else max(0.0, self._kill_at - self._world.monotonic())
+        next_birth = min((birth.at for birth in self._births), default=float("inf"))
+        left = min(next_birth, self._kill_at) - self._world.monotonic()
         try:
-            return self._events.get(timeout=left)
+            return self._events.get(timeout=max(0.0, min(_TICK, left)))
         except queue.Empty:
-            self._kill_at = None
             return None
+
+    def _meet(self, event: Event) -> None:
+        child, words = event.child, event.words
+        if event.kind == "signal":
+            self._stop()
+        elif event.kind == "quarantine":
+            self._serve_quarantine()
+        elif child and isinstance(words, Hello):
+            self._welcome(child, words)
+        elif child and isinstance(words, Retiring):
+            self._let_retire(child, words)
+        elif child:
+            self._bury(child)
 
     # ---- children -----------------------------------------------------------------------------
 
-    def _spawn(self) -> Running:
+    def _birth(self, *, after: float = 0.0, quarantine: bool = False) -> Birth:
         worker = f"{_host()}-{os.getpid()}-{self._world.nonce()}"
-        board = Board.create()
-        control_read, control_write = os.pipe()
-        report_read, report_write = os.pipe()
-        order = Order(
-            worker=worker,
-            app=self._options.app,
-            settings=self._options.settings(),
-            board=board.fd,
-            control=control_read,
-            report=report_write,
-        )
-        process = launch.start(
-            [sys.executable, "-m", "minicelery.worker.child", order.dump()],
-            death_signal=signal.SIGKILL,
-            pass_fds=(board.fd, control_read, report_write),
-            stdin=subprocess.DEVNULL,
-        )
-        os.close(control_read)
-        os.close(report_write)
-        child = Running(worker, process, board, control_write, self._world.monotonic())
-        threading.Thread(target=self._listen, args=(child, report_read), name="listen", daemon=True).start()
-        return child
+        return Birth(worker, self._world.monotonic() + after, quarantine)
 
-    def _listen(self, child: Running, report: int) -> None:
-        """The thread of one child: passes on its report, then waits for its end."""
-        with os.fdopen(report, encoding="utf-8") as pipe:
-            line = pipe.readline()
-        with contextlib.suppress(ValueError):  # it died in the middle of the line, or before
-            self._events.put(Event("hello", child, Hello.load(line)))
-        child.process.wait()
-        self._events.put(Event("end", child))
+    def _bear_who_is_due(self) -> None:
+        now = self._world.monotonic()
+        due = [birth for birth in self._births if birth.at <= now and self._code is None]
+        self._births = [birth for birth in self._births if birth not in due and self._code is None]
+        self._children += [bear(birth, self._options, self._tell) for birth in due]
+
+    def _tell(self, kind: str, child: Running, words: Hello | Retiring | None) -> None:
+        self._events.put(Event(kind, child, words))
 
     def _welcome(self, child: Running, hello: Hello) -> None:
+        child.hello = hello
         if hello.config is None:
-            print(f"The worker can't start: {hello.fault}", file=sys.stderr)
+            if self._code is None:
+                print(f"The worker can't start: {hello.fault}", file=sys.stderr)
             return
         self._config = hello.config
-        child.is_welcome = True
         if self._service is None:
             logs.configure(hello.config)
-            self._service = _serve(hello.config, self._world)
+            self._service = _serve(hello.config, self._world, lambda: self._events.put(Event("quarantine")))
             self._say(banner(__version__, hello, _server(self._service.clients)))
-        info = {
-            "host": socket.gethostname(),
-            "pid": child.process.pid,
-            "queues": hello.config.queues,
-            "threads": hello.config.worker_concurrency,
-        }
-        self._service.upkeep.enrol(child.worker, json.dumps(info))
+            self._births += [self._birth() for _ in range(1, hello.config.worker_processes)]
+        self._service.upkeep.enrol(child.worker, json.dumps(_facts(child, hello)))
 
-    def _bury(self, child: Running, code: int) -> None:
-        """Make ready again what an ended child still had, and count what it did."""
-        os.close(child.control)
-        totals, held = child.board.totals(), child.board.held()
-        child.board.close()
-        self._totals.update(totals)
-        self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
-        if self._service is None:
-            if code not in (0, UNUSABLE):
-                _log.error("the child %s before it was ready", _describe(code))
-            return
-        self._service.upkeep.dismiss(child.worker)
-        # A child that ends by itself was ended by what it was running; one that we kill was not.
-        begun = [] if code == 0 or child.is_killed else [one.id for one in held if one.begun]
-        try:
-            recovered = self._service.broker.recover(child.worker, begun).ready
-        except Exception as error:
-            self._left += len(held)
-            _log.error("%d tasks are left to the end of the lease: %s", len(held), error)
-            return
-        if code != 0 and not child.is_killed:
-            _log.error("the child %s; %d tasks are ready again", _describe(code), recovered)
-        if self._signals:
-            self._totals[Count.HANDED_BACK] += recovered
+    def _let_retire(self, child: Running, words: Retiring) -> None:
+        """The child claims nothing more and ends with its last task; another one takes over at once."""
+        _log.info("a child retires: %s", words.reason)
+        child.is_retiring = True
+        if not child.quarantine:
+            self._births.append(self._birth())
 
-    def _replace(self, child: Running) -> Running:
-        if self._world.monotonic() - child.born < _SHORT_LIFE:
-            self._world.sleep(_SHORT_LIFE)
-        return self._spawn()
+    def _serve_quarantine(self) -> None:
+        """One child at a time is for tasks that have crashed their process; each of them runs alone there."""
+        is_served = any(one.quarantine and not one.is_retiring for one in self._children)
+        if not is_served and not any(birth.quarantine for birth in self._births):
+            self._births.append(self._birth(quarantine=True))
+
+    def _bury(self, child: Running) -> None:
+        self._children.remove(child)
+        if self._service:
+            self._service.upkeep.dismiss(child.worker)
+        broker = self._service.broker if self._service else None
+        self._burial.bury(child, broker, stopping=bool(self._signals))
+        is_unusable = child.process.returncode == UNUSABLE and not child.is_welcome
+        if is_unusable and self._service is None:
+            self._end(UNUSABLE)
+        elif not child.quarantine and not child.is_retiring:
+            is_short_lived = self._world.monotonic() - child.born < _SHORT_LIFE
+            # An application that could be loaded before and now can't: perhaps it is just being replaced.
+            pause = _PAUSE_UNUSABLE if is_unusable else _SHORT_LIFE if is_short_lived else 0.0
+            self._births.append(self._birth(after=pause))
+
+    def _look_after_children(self) -> None:
+        now = self._world.monotonic()
+        for child in self._children:
+            if child.process.poll() is not None:
+                continue
+            if now >= self._kill_at:
+                _log.error("a child has not ended in time; it is killed")
+                child.kill("was ended since it did not stop")
+            elif self._service and child.is_welcome:
+                self._service.guard.look(child)
+        if now >= self._kill_at:
+            self._kill_at = float("inf")
 
     def _say(self, text: str) -> None:
         """Plain lines to people, a line of the log to machines."""
@@ -208,37 +184,60 @@ class Parent:
 
     # ---- stopping -----------------------------------------------------------------------------
 
-    def _stop(self, child: Running) -> None:
+    def _stop(self) -> None:
         """The first signal asks to finish what runs, within the grace period; a second one to stop now."""
         self._signals += 1
         first = self._signals == 1
         if first:
             _log.info("stopping: no new tasks; what runs has %g s", self._config.grace)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(child.control, STOP if first else NOW)
-        if self._signals <= 2:
-            self._kill_at = self._world.monotonic() + _KILL_MARGIN + (self._config.grace if first else 0)
+        self._end(0, at_once=not first, within=self._config.grace if first else 0.0)
+
+    def _end(self, code: int, *, at_once: bool = True, within: float = 0.0) -> None:
+        """Stop all children; when the last has ended, this worker does, with the code that was given first."""
+        self._code = code if self._code is None else self._code
+        for child in self._children:
+            child.tell(NOW if at_once else STOP)
+        self._kill_at = min(self._kill_at, self._world.monotonic() + _KILL_MARGIN + within)
 
     def _finish(self, code: int) -> int:
         if self._service:
             self._service.upkeep.stop()
             self._service.clients.close()
         if code == 0:
-            done = self._totals[Count.SUCCEEDED] + self._totals[Count.FAILED]
-            left = f", {self._left} left to the end of the lease" if self._left else ""
-            again, handed = self._totals[Count.RETRIED], self._totals[Count.HANDED_BACK]
-            line = f"Stopped: {done} finished, {again} to be retried, {handed} handed back, {self._lost} lost{left}."
-            self._say(line)
+            self._say(self._burial.account())
         return code
 
 
-def _serve(config: Config, world: World) -> Service:
+def _serve(config: Config, world: World, on_quarantine: Callable[[], None]) -> Service:
     clients, keys = connect(replace(config, pool_size=4)), Keys(config.namespace)
     broker = Broker(Scripts(clients.commands, keys, world, config.patience), keys, config.result_ttl)
     inspector = Inspector(clients.commands, keys)
-    upkeep = Upkeep(broker, inspector, Alarm(clients.blocking, keys), world, config.lease)
+
+    def look_into_quarantine() -> None:
+        if inspector.is_anything_in_quarantine(config.queues):
+            on_quarantine()
+
+    recovery = Recovery(broker, inspector, world, config.lease)
+    office = Office(_host(), config.lease, look_into_quarantine)
+    upkeep = Upkeep(broker, recovery, Alarm(clients.blocking, keys), world, office)
     upkeep.start()
-    return Service(clients, broker, upkeep)
+    return Service(clients, broker, upkeep, Guard(broker, world, config.stall_limit))
+
+
+def _facts(child: Running, hello: Hello) -> dict[str, object]:
+    """What others are shown of a child, and what they need to take over from it."""
+    config = hello.config
+    assert config is not None
+    return {
+        "host": socket.gethostname(),
+        "pid": child.process.pid,
+        "queues": config.queues,
+        "threads": 1 if child.quarantine else config.worker_concurrency,
+        "quarantine": child.quarantine,
+        "tasks": hello.tasks,
+        "machine": identity.machine(),
+        "processes": [identity.mark(os.getpid()), child.mark],
+    }
 
 
 def _server(clients: Clients) -> dict[str, object] | None:
@@ -250,11 +249,3 @@ def _server(clients: Clients) -> dict[str, object] | None:
 
 def _host() -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:60] or "host"
-
-
-def _describe(code: int) -> str:
-    if code >= 0:
-        return f"has ended with exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"was ended by signal {-code}"

@@ -1,28 +1,58 @@
 """What a child notes for its parent."""
 
-from minicelery.worker.board import CAPACITY, Board, Count, Held
+from minicelery.worker.board import CAPACITY, Board, Count, Held, Limit
+
+NEVER = float("inf")
 
 
 def test_a_board_tells_what_each_thread_has_in_hand() -> None:
     board = Board.create()
+    for thread in range(CAPACITY):
+        board.open_slot(thread)
     longest = "x" * 128
     board.take(0, "a", "1.n")
     board.take(CAPACITY - 1, longest, "2.n")
-    board.begin(CAPACITY - 1)
+    board.begin(CAPACITY - 1, 100.0, Limit(2.5, 7.0))
     board.take(1, "done", "3.n")
-    board.begin(1)
+    board.begin(1, 100.0)
     board.drop(1)
 
     seen_by_the_parent = Board(board.fd)
 
-    assert seen_by_the_parent.held() == [Held("a", "1.n", False), Held(longest, "2.n", True)]
+    assert seen_by_the_parent.held() == [
+        Held(0, "a", "1.n", False, NEVER, Limit(0.0, 0.0)),
+        Held(CAPACITY - 1, longest, "2.n", True, 102.5, Limit(2.5, 7.0)),
+    ]
     seen_by_the_parent._memory.close()
+    board.close()
+
+
+def test_a_run_without_a_limit_has_none_though_the_run_before_had_one() -> None:
+    board = Board.create()
+    board.open_slot(0)
+    board.take(0, "a", "1.n")
+    board.begin(0, 100.0, Limit(2.5))
+    board.take(0, "b", "1.n")
+    claimed = board.held()
+    board.begin(0, 200.0)
+
+    assert [held.deadline for held in (*claimed, *board.held())] == [NEVER, NEVER]
+    board.close()
+
+
+def test_an_id_that_a_foreign_hand_wrote_in_bytes_is_kept() -> None:
+    board = Board.create()
+    board.open_slot(0)
+    board.take(0, "\udcff", "1.n")
+
+    assert board.held()[0].id == "\udcff"
     board.close()
 
 
 def test_counters_are_summed_over_the_threads() -> None:
     board = Board.create()
     for thread in range(3):
+        board.open_slot(thread)
         board.count(thread, Count.SUCCEEDED)
     board.count(2, Count.HANDED_BACK, 5)
 

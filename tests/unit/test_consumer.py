@@ -1,13 +1,15 @@
 """One worker thread: whatever goes wrong inside it, its task gets an outcome."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker
+from minicelery.broker import Broker, Claim, Claimed
 from minicelery.doorbell import Doorbell
+from minicelery.errors import RedisUnavailable
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
@@ -20,6 +22,7 @@ from minicelery.worker.consumer import Bench, Consumer, _log
 def bench(fake_app: MiniCelery) -> Callable[..., Bench]:
     fake_app.broker.beat({"w": "{}"}, 60)
     board = Board.create()
+    board.open_slot(0)
 
     def make(execute: Callable[[Delivery], Outcome | None], broker: Broker | None = None) -> Bench:
         stopping = threading.Event()
@@ -78,22 +81,91 @@ def test_an_outcome_that_can_never_be_recorded_is_a_failure_and_not_repeated_for
     assert made.board.totals()[Count.FAILED] == 1
 
 
-def test_what_was_claimed_while_stopping_is_left_in_hand_for_the_child_to_give_back(
-    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+class Slow(Broker):
+    """Answers a claim just as the child is told to stop."""
+
+    stopping: threading.Event
+    is_away_for_releases = False
+
+    def claim(self, claim: Claim) -> Claimed:
+        answer = super().claim(claim)
+        self.stopping.set()
+        return answer
+
+    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+        if self.is_away_for_releases:
+            raise RedisUnavailable("away")
+        return super().release(worker, held)
+
+
+@pytest.fixture
+def slow(bench: Callable[..., Bench], fake_app: MiniCelery) -> tuple[Slow, Bench]:
+    def never(delivery: Delivery) -> Outcome:
+        raise AssertionError("nothing runs")
+
+    broker = Slow(fake_app.scripts, fake_app.keys, 60)
+    made = bench(never, broker)
+    broker.stopping = made.stopping
+    return broker, made
+
+
+def test_what_was_claimed_while_stopping_is_given_back_at_once(
+    slow: tuple[Slow, Bench], submitted: str, fake_app: MiniCelery
 ) -> None:
-    made = bench(lambda delivery: Outcome(Status.SUCCESS, "3"))
-    original = fake_app.broker.claim
+    _, made = slow
 
-    class Slow(Broker):
-        def claim(self, claim):  # type: ignore[no-untyped-def]
-            answer = original(claim)
-            made.stopping.set()
-            return answer
+    Consumer(made, 0).run()
 
-        def settle(self, worker: str, settlements: object) -> list[bool]:
-            raise AssertionError("nothing ran")
+    record = fake_app.inspector.task(submitted)
+    assert (record.status, record.released, record.crashes) == (Status.PENDING, 1, 0)
+    assert made.board.held() == []
+    assert made.board.totals()[Count.HANDED_BACK] == 1
 
-    slow = Slow(fake_app.scripts, fake_app.keys, 60)
-    Consumer(Bench(**{**made.__dict__, "broker": slow}), 0).run()
+
+def test_what_could_not_be_given_back_stays_in_hand_for_the_end_of_the_child(
+    slow: tuple[Slow, Bench], submitted: str
+) -> None:
+    broker, made = slow
+    broker.is_away_for_releases = True
+
+    Consumer(made, 0).run()
 
     assert [(held.id, held.begun) for held in made.board.held()] == [(submitted, False)]
+
+
+def test_a_task_of_unknown_name_does_not_run(bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery) -> None:
+    made = bench(lambda delivery: Outcome(Status.SUCCESS, "3"))
+    claims = iter([made.stopping.clear, made.stopping.set])
+
+    class Once(Broker):
+        def claim(self, claim: Claim) -> Claimed:
+            next(claims)()
+            return super().claim(claim) if not made.stopping.is_set() else Claimed()
+
+    broker = Once(fake_app.scripts, fake_app.keys, 60)
+    Consumer(replace(made, broker=broker, knows=lambda name: False), 0).run()
+
+    record = fake_app.inspector.task(submitted)
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error["type"] == "UnknownTask"
+    assert "nor at any live worker of queue 'default'" in record.error["message"]
+    assert made.board.totals()[Count.FAILED] == 1
+
+
+def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    consumers: list[Consumer] = []
+
+    def execute(delivery: Delivery) -> Outcome:
+        assert not consumers[0].give_up("another token")
+        assert consumers[0].give_up(delivery.token)
+        return Outcome(Status.SUCCESS, "3")
+
+    consumers.append(Consumer(bench(execute), 0))
+    consumers[0].run()
+
+    assert fake_app.inspector.task(submitted).status is Status.RUNNING
+    assert consumers[0].is_given_up
+    assert not Consumer(bench(execute), 0).give_up("1.x"), "nothing runs there"

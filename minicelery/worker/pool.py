@@ -1,0 +1,97 @@
+"""The threads of a child: they run tasks, and those that are stuck in one are given up and replaced."""
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ..broker import Broker
+from ..errors import RedisUnavailable
+from ..states import Status
+from .board import Count
+from .consumer import Bench, Consumer
+from .overrun import settlement
+
+_log = logging.getLogger("minicelery.worker")
+#: Threads that may hang in a child. With one more it is replaced, as each keeps its memory for ever.
+MOST_GIVEN_UP = 3
+
+
+class Pool:
+    """A number of consumers, each in a thread of its own. ``on_end`` is called from a thread that ends.
+
+    ``broker`` records what is given up; it must not be patient, as the child's main thread calls it.
+    """
+
+    def __init__(self, bench: Bench, threads: int, broker: Broker, on_end: Callable[[], object]) -> None:
+        self.threads = threads
+        self.alive = 0
+        self.given_up = 0
+        self.has_broken = False
+        self._bench = bench
+        self._broker = broker
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._consumers: list[Consumer] = []
+        self._executor = ThreadPoolExecutor(threads + MOST_GIVEN_UP, thread_name_prefix="task")
+
+    def start(self) -> None:
+        for _ in range(self.threads):
+            self._add()
+
+    def give_up_on_overdue(self) -> None:
+        """Record the failure of every run that has taken longer than its limit, and put a new thread in its place."""
+        now = self._bench.world.monotonic()
+        for held in self._bench.board.held():
+            if held.deadline > now:
+                continue
+            consumer = self._consumers[held.thread]
+            if not consumer.give_up(held.token):
+                continue  # it has ended just now, and is being recorded
+            one = settlement(held, _stack(consumer.ident))
+            try:
+                [kept] = self._broker.settle(self._bench.worker, [one])
+            except RedisUnavailable as error:
+                _log.warning("task %s has overrun its time limit; recorded when Redis is back: %s", held.id, error)
+                return
+            ends = {Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
+            self._bench.board.count(held.thread, ends[one.status] if kept else Count.LEASE_LOST)
+            self._bench.board.drop(held.thread)
+            again = f"retry in {one.delay:.1f} s" if one.status is Status.RETRYING else "failed for good"
+            _log.error(
+                "task %s took longer than its limit of %g s and is given up: %s", held.id, held.limit.seconds, again
+            )
+            self._replace_given_up()
+
+    def _replace_given_up(self) -> None:
+        with self._lock:
+            self.alive -= 1
+            self.given_up += 1
+        if self.given_up <= MOST_GIVEN_UP and not self._bench.stopping.is_set():
+            self._add()
+
+    def _add(self) -> None:
+        thread = len(self._consumers)
+        consumer = Consumer(self._bench, thread)
+        self._bench.board.open_slot(thread)
+        self._consumers.append(consumer)
+        with self._lock:
+            self.alive += 1
+        future = self._executor.submit(consumer.run)
+        future.add_done_callback(lambda done: self._ended(consumer, done))
+
+    def _ended(self, consumer: Consumer, future: "Future[None]") -> None:
+        if error := future.exception():
+            _log.critical("a worker thread has ended by %r; this child is replaced", error, exc_info=error)
+            self.has_broken = True
+        with self._lock:
+            self.alive -= not consumer.is_given_up
+        self._on_end()
+
+
+def _stack(ident: int | None) -> str:
+    """Where a thread is, as text for people."""
+    frame = sys._current_frames().get(ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame else ""
