@@ -40,6 +40,7 @@ class Child:
         self._board = Board(order.board)
         self._stopping = threading.Event()
         self._retirement: str | None = None
+        self._is_retiring = False
         self._done = 0
         self._done_lock = threading.Lock()
         # The last words to Redis must not hold up the end.
@@ -105,7 +106,8 @@ class Child:
             reason = f"{self._pool.given_up} of its threads hang in tasks that have overrun their limit"
         elif self._order.quarantine and idle_for > _IDLE_IN_QUARANTINE:
             reason = "no task is left in quarantine"
-        if reason and not self._stopping.is_set():
+        if reason and not self._is_retiring:
+            self._is_retiring = True
             os.write(self._order.report, Retiring(reason).dump())
             self._stop_claiming()
 
@@ -133,6 +135,7 @@ class Child:
     def _retire(self, reason: str) -> None:
         if self._retirement is None:
             self._retirement = reason
+            self._stopping.set()  # before this thread can claim once more
             os.write(self._done_write, b".")  # wakes the main thread
 
     def _hand_back(self) -> None:

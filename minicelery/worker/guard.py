@@ -43,6 +43,6 @@ class Guard:
                 child.board.count(held.thread, Count.FAILED if held.limit.retry_after is None else Count.RETRIED)
                 child.board.drop(held.thread)
             return
-        silent = now - max(child.board.ticked_at, self._awake_since)
-        if child.board.ticked_at and silent > self._stall_limit:
+        silent = now - max(child.board.ticked_at, self._awake_since, child.born)
+        if silent > self._stall_limit:
             child.kill(f"was ended since it had stood still for {silent:.0f} s", innocent=False)

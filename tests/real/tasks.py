@@ -1,11 +1,15 @@
 """An application for real worker processes."""
 
+import ctypes
 import os
 import re
 import signal
+import threading
 import time
+from pathlib import Path
 
 from minicelery import MiniCelery, TaskContext
+from minicelery.errors import LeaseLost
 
 app = MiniCelery("real")
 
@@ -68,3 +72,48 @@ def exit_once(self: TaskContext, marker: str, code: int) -> str:
     except FileExistsError:
         return "run again"
     os._exit(code)
+
+
+@app.task
+def die(how: str) -> None:
+    """Ends its process in every run."""
+    if how == "exit":
+        os._exit(3)
+    if how == "segfault":
+        ctypes.string_at(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(time_limit=0.5, max_retries=0)
+def deadlock() -> None:
+    threading.Event().wait()
+
+
+@app.task(bind=True, time_limit=0.5, retry_backoff=False)
+def deadlock_once(self: TaskContext) -> str:
+    if self.retry_count == 0:
+        threading.Event().wait()
+    return "second run"
+
+
+@app.task(time_limit=0.5, max_retries=0)
+def hold_the_lock_for_ever() -> bool:
+    """Holds Python's lock in C for longer than anybody waits."""
+    return re.match(r"(a+)+$", "a" * 60 + "b") is None
+
+
+@app.task(bind=True, time_limit=0.5, max_retries=0)
+def outlive(self: TaskContext, marker: str) -> str:
+    """Goes on after its limit, and notes what it learns then."""
+    time.sleep(1.5)
+    try:
+        self.progress(1)
+    except LeaseLost:
+        Path(marker).write_text("lease lost")
+    return "too late"
+
+
+@app.task
+def grow(megabytes: int) -> int:
+    """Has touched so much memory, and gives it back."""
+    return len(bytearray(megabytes << 20)) >> 20

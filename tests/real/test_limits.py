@@ -1,0 +1,118 @@
+"""Runs that take longer than they may, and processes that are stuck altogether."""
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from minicelery import MiniCelery
+from minicelery.errors import TaskFailed
+from tests.real.conftest import Crew
+from tests.real.test_worker import PATIENCE, call, lawful
+from tests.stack import wait_until
+
+
+def test_a_deadlocked_task_is_recorded_at_its_limit_and_its_slot_comes_back(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1").ready()
+    before = call(tasks, "pid").get(PATIENCE)
+
+    for _ in range(3):
+        with pytest.raises(
+            TaskFailed, match=r"TimeLimitExceeded: the run took longer than its time limit of 0\.5 s"
+        ) as e:
+            call(tasks, "deadlock").get(PATIENCE)
+
+    assert "threading.Event().wait()" in e.value.traceback, "it shows where the task hung"
+    assert call(tasks, "pid").get(PATIENCE) == before, "the process goes on"
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == (0, "Stopped: 5 finished, 0 to be retried, 0 handed back, 0 lost.")
+    lawful(tasks)
+
+
+def test_a_process_with_too_many_hanging_threads_is_replaced(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "2").ready()
+    before = call(tasks, "pid").get(PATIENCE)
+    neighbour = call(tasks, "nap", 4)
+
+    for _ in range(4):
+        with pytest.raises(TaskFailed):
+            call(tasks, "deadlock").get(PATIENCE)
+
+    wait_until(lambda: "4 of its threads hang" in worker.text, what="the word of its retirement")
+    assert call(tasks, "pid").get(PATIENCE) != before
+    assert neighbour.get(PATIENCE) == "rested"
+    assert neighbour.record.deliveries == 1, "what ran beside them was left in peace"
+    worker.signal(signal.SIGTERM)
+    assert worker.end()[1].endswith(" 0 lost.")
+
+
+def test_a_run_that_overran_its_limit_is_retried_as_the_policy_says(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start("--threads", "1")
+
+    result = call(tasks, "deadlock_once")
+
+    assert result.get(PATIENCE) == "second run"
+    assert (result.record.retry_count, result.record.crashes) == (1, 0)
+
+
+def test_a_run_that_goes_on_after_its_limit_learns_so_and_records_nothing(
+    crew: Crew, tasks: MiniCelery, tmp_path: Path
+) -> None:
+    worker = crew.start("--threads", "1").ready()
+    marker = tmp_path / "marker"
+
+    result = call(tasks, "outlive", str(marker))
+    with pytest.raises(TaskFailed, match="TimeLimitExceeded"):
+        result.get(PATIENCE)
+    wait_until(marker.exists, what="the end of the run")
+    wait_until(lambda: "nobody waited for it any more" in worker.text, what="the log line")
+
+    assert marker.read_text() == "lease lost"
+    assert result.record.result is None
+
+
+def test_a_task_that_holds_pythons_lock_beyond_its_limit_is_recorded_and_its_process_replaced(
+    crew: Crew, tasks: MiniCelery
+) -> None:
+    worker = crew.start("--threads", "2").ready()
+    neighbour = call(tasks, "nap", 1)
+    wait_until(lambda: neighbour.status.value == "RUNNING", what="the start of the neighbour")
+
+    with pytest.raises(TaskFailed, match="TimeLimitExceeded"):
+        call(tasks, "hold_the_lock_for_ever").get(PATIENCE)
+
+    assert "its process does not react: it is replaced" in worker.text
+    assert neighbour.get(PATIENCE) == "rested"
+    assert neighbour.record.crashes == 0, "it is not to blame"
+    worker.signal(signal.SIGTERM)
+    assert worker.end()[1].endswith(" 0 lost.")
+    lawful(tasks)
+
+
+def test_a_process_that_stands_still_is_replaced_and_its_tasks_run_again(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    result = call(tasks, "nap", 1)
+    wait_until(lambda: result.status.value == "RUNNING", what="the start")
+
+    worker.child().send_signal(signal.SIGSTOP)
+
+    assert result.get(PATIENCE) == "rested"
+    assert (result.record.deliveries, result.record.crashes) == (2, 1)
+    assert "had stood still for" in str(result.record.last_crash)
+
+
+def test_a_worker_that_was_stopped_as_a_whole_is_not_taken_for_stuck(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    result = call(tasks, "nap", 0.5)
+    wait_until(lambda: result.status.value == "RUNNING", what="the start")
+    child = worker.child()
+
+    child.send_signal(signal.SIGSTOP)
+    worker.signal(signal.SIGSTOP)
+    threading.Event().wait(7)  # longer than the limit of a standstill
+    worker.signal(signal.SIGCONT)
+    child.send_signal(signal.SIGCONT)
+
+    assert result.get(PATIENCE) == "rested"
+    assert (result.record.deliveries, worker.child().pid) == (1, child.pid)

@@ -1,0 +1,87 @@
+"""How soon the work of the dead goes on, and that the living are left in peace."""
+
+import os
+import signal
+import threading
+
+from minicelery import MiniCelery
+from minicelery.embedded import EmbeddedServer
+from tests.real.conftest import Crew
+from tests.real.test_worker import PATIENCE, call, lawful
+from tests.stack import wait_until
+
+#: So long that nothing in these tests can come about by its end.
+LONG = "600"
+
+
+def test_a_restarted_worker_does_not_wait_for_the_lease_of_the_killed_one(crew: Crew, tasks: MiniCelery) -> None:
+    first = crew.start("--threads", "2", "--processes", "2", MINICELERY_LEASE=LONG).ready()
+    naps = [call(tasks, "nap", 1) for _ in range(4)]
+    wait_until(lambda: all(nap.status.value == "RUNNING" for nap in naps), what="the start of all")
+
+    first.process.kill()
+    first.process.wait()
+    second = crew.start("--threads", "4", MINICELERY_LEASE=LONG)
+
+    assert [nap.get(PATIENCE) for nap in naps] == ["rested"] * 4
+    assert {nap.record.crashes for nap in naps} == {1}
+    assert second.text.count("of this machine is gone") == 2
+    assert len(tasks.inspector.workers()) == 1
+    lawful(tasks)
+
+
+def test_a_worker_that_lives_on_takes_over_from_one_that_was_killed_beside_it(crew: Crew, tasks: MiniCelery) -> None:
+    doomed = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
+    nap = call(tasks, "nap", 1)
+    wait_until(lambda: nap.status.value == "RUNNING", what="the start")
+    heir = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
+
+    doomed.process.kill()
+    doomed.process.wait()
+
+    assert nap.get(PATIENCE) == "rested"
+    assert "of this machine is gone; 1 tasks are ready again" in heir.text
+
+
+def test_when_redis_stands_still_for_longer_than_the_lease_nobody_is_taken_for_lost(
+    crew: Crew, tasks: MiniCelery, server: EmbeddedServer
+) -> None:
+    workers = [crew.start("--threads", "3", MINICELERY_LEASE="2").ready() for _ in range(2)]
+    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both workers")
+    naps = [call(tasks, "nap", 8) for _ in range(6)]
+    wait_until(lambda: all(nap.status.value == "RUNNING" for nap in naps), what="the start of all")
+
+    assert server.pid is not None
+    _stop(server.pid, seconds=4)
+
+    assert [nap.get(PATIENCE) for nap in naps] == ["rested"] * 6
+    assert {nap.record.deliveries for nap in naps} == {1}
+    assert "stood still" in workers[0].text + workers[1].text
+    lawful(tasks)
+
+
+def test_a_worker_that_stood_still_does_not_recover_those_who_did_not(crew: Crew, tasks: MiniCelery) -> None:
+    zombie = crew.start("--threads", "1", MINICELERY_LEASE="2").ready()
+    wait_until(lambda: len(tasks.inspector.workers()) == 1, what="the first worker")
+    child = zombie.child()
+    child.send_signal(signal.SIGSTOP)
+    zombie.signal(signal.SIGSTOP)
+    heir = crew.start("--threads", "1", MINICELERY_LEASE="2").ready()
+    wait_until(lambda: "is lost, its lease is over" in heir.text, 20, "the recovery of the first by the second")
+    nap = call(tasks, "nap", 3)
+    wait_until(lambda: nap.status.value == "RUNNING", what="the start")
+
+    zombie.signal(signal.SIGCONT)
+    child.send_signal(signal.SIGCONT)
+
+    assert nap.get(PATIENCE) == "rested"
+    assert nap.record.deliveries == 1
+    assert "is lost" not in zombie.text
+    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="that both are back")
+    assert call(tasks, "add", 1, 2).get(PATIENCE) == 3
+
+
+def _stop(pid: int, seconds: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    threading.Event().wait(seconds)
+    os.kill(pid, signal.SIGCONT)
