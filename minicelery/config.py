@@ -10,9 +10,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import marshmallow as ma
 from dotenv import dotenv_values
 from marshmallow import validate
-from redis import Connection, RedisError
-from redis.connection import parse_url
 
+from .address import check_url
 from .errors import ConfigError, InvalidName, nearest
 from .names import check_queue
 
@@ -100,29 +99,10 @@ def _are_origins(origins: tuple[str, ...]) -> None:
 
 
 def _is_redis_url(url: str) -> None:
-    """What redis-py would refuse, ignore or take for something else when it connects. No reason tells a password."""
-    if not re.fullmatch(r"(rediss?|unix)://\S+", url):
-        raise ma.ValidationError("use redis://host:port/db, rediss:// or unix://path")
-    is_socket = url.startswith("unix:")
-    if not is_socket and "@" in re.sub(r"^\w+://[^/?#]*", "", url):
-        raise ma.ValidationError("in a password write %2F for /, %3F for ?, %23 for # and %40 for @")
     try:
-        parts = urlsplit(url)
-        _ = parts.port
+        check_url(url)
     except ValueError as error:
-        raise ma.ValidationError("its host or port is wrong: give a number as port, an IPv6 address in []") from error
-    if is_socket and not parts.path:
-        raise ma.ValidationError("it names no socket; use unix:///path")
-    if not is_socket and not re.fullmatch(r"/?[0-9]*/?", parts.path):
-        raise ma.ValidationError("what follows its host is no database; give a number, as in redis://host:port/0")
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-        if name not in _URL_OPTIONS and not name.startswith("ssl_"):
-            raise ma.ValidationError(f"nothing reads its option '{name}'; give {', '.join(_URL_OPTIONS)} or ssl_*")
-    try:
-        options = parse_url(url)  # type: ignore[no-untyped-call]
-        options.pop("connection_class", Connection)(**options)
-    except (TypeError, ValueError, RedisError) as error:
-        raise ma.ValidationError(f"its options are wrong: {error}") from error
+        raise ma.ValidationError(str(error)) from error
 
 
 def _number(low: float, high: float) -> ma.fields.Float:
@@ -135,8 +115,6 @@ def _whole(low: int, high: int) -> ma.fields.Integer:
     return ma.fields.Integer(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule})
 
 
-# Timeouts, sizes and the like are ours to set.
-_URL_OPTIONS = ("db", "username", "password")
 _NAMESPACE = validate.Regexp(r"[A-Za-z0-9_.{}-]{0,64}\Z", error="use at most 64 of A-Z a-z 0-9 _ . - and braces")
 
 _FIELDS: dict[str, ma.fields.Field[Any]] = {
@@ -194,7 +172,7 @@ def without_password(url: str) -> str:
 
 
 def _is_secret(option: str) -> bool:
-    return option in ("password", "ssl_password")
+    return option in ("password", "ssl_password", "sentinel_password")
 
 
 def variables() -> dict[str, str]:

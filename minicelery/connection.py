@@ -1,6 +1,5 @@
 """Connections to Redis: how they are made, and what its errors mean to us."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,41 +7,24 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    MasterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TryAgainError,
-)
 from redis.retry import Retry
 
 from .config import Config
 from .errors import RedisFull, RedisUnavailable
+from .link import CONNECT_TIMEOUT, ELSEWHERE, code, destination
 
 #: A client, or its Pub/Sub. Of its own types redis-py says "bytes or str" for every reply, which helps nobody.
 Client = Any
 
-#: Worth trying again: the server is away, starting, or handing over. Scripts may be repeated, see ``scripts``.
-PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    BusyLoadingError,
-    MasterDownError,
-    ReadOnlyError,
-    TryAgainError,
-)
-_REFUSALS = ("MISCONF", "NOREPLICAS", "NOAUTH", "BUSY", "UNKILLABLE")
+# The server is starting or handing over, or an operator has to act and then all goes on by itself.
+_PASSING = ELSEWHERE | {"LOADING", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "UNKILLABLE"}
+_REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY", "UNKILLABLE"})
 _FORBIDDEN = "The user executing the script can't run this command"
-# Redis 6.2 wraps what a script's command met: "ERR Error running script (…): @user_script: 3: -OOM command not …"
-_WRAPPED = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
 
 #: Seconds an idle thread waits at the doorbells before it looks again by itself.
 BLOCK = 3.0
-_MARGIN = 5.0
+#: Seconds by which an answer may be late. If that was too strict, the thread looks for work and waits anew.
+_MARGIN = 2.0
 _UNBOUNDED = 2**31
 
 
@@ -69,27 +51,30 @@ def connect(config: Config) -> Clients:
 
 
 def _client(config: Config, socket_timeout: float, kind: Any, size: int, **more: Any) -> Client:
-    pool = kind.from_url(
-        config.redis_url,
+    pool = kind(
         max_connections=size,
         protocol=2,  # RESP3 replies have other shapes on other servers
         decode_responses=True,
         encoding_errors="surrogateescape",  # foreign bytes pass through instead of ending a thread
         socket_timeout=socket_timeout,
-        socket_connect_timeout=min(2.0, config.redis_timeout),
-        socket_keepalive=True,
+        socket_connect_timeout=min(CONNECT_TIMEOUT, config.redis_timeout),
         retry=Retry(NoBackoff(), 0),  # redis-py's own retries repeat commands that are not repeatable
         health_check_interval=0,
         client_name="minicelery",
+        **destination(config.redis_url),
         **more,
     )
     return redis.Redis(connection_pool=pool)
 
 
-def wrapped(error: ResponseError) -> str:
-    """The code of the error that a command inside a script met, as Redis 6.2 tells it; '' for any other."""
-    found = _WRAPPED.search(str(error))
-    return found[1] if found else ""
+def is_passing(error: redis.RedisError) -> bool:
+    """Whether the same call may work in a while: the server is away, starting, or handing over."""
+    return isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or code(error) in _PASSING
+
+
+def is_silent(error: redis.RedisError) -> bool:
+    """Whether other connections may lead to the same place, from which no good answer will come."""
+    return isinstance(error, redis.TimeoutError) or code(error) in ELSEWHERE
 
 
 @contextmanager
@@ -97,15 +82,14 @@ def translated(doing: str) -> Iterator[None]:
     """Redis's errors as ours. ``doing`` completes the sentence "Redis failed while …"."""
     try:
         yield
-    except OutOfMemoryError as error:
-        raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
-    except (AuthenticationError, NoPermissionError, *PASSING) as error:
-        raise RedisUnavailable(f"Redis can't be used while {doing}: {error}") from error
-    except ResponseError as error:
-        if wrapped(error) == "OOM":
+    except redis.RedisError as error:
+        found = code(error)
+        if found == "OOM":
             raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
-        if str(error).startswith(_REFUSALS) or wrapped(error) or _FORBIDDEN in str(error):
+        if found in _REFUSALS or _FORBIDDEN in str(error):
             raise RedisUnavailable(f"Redis refuses while {doing}: {error}") from error
+        if is_passing(error):
+            raise RedisUnavailable(f"Redis can't be used while {doing}: {error}") from error
         raise
 
 

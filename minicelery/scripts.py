@@ -7,14 +7,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis import RedisError
+from redis.exceptions import NoScriptError
 
-from .connection import PASSING, Client, translated, wrapped
+from .connection import Client, is_passing, is_silent, translated
 from .keys import Keys, lua_names
 from .world import World
 
 _FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 1.0
+_LONGEST_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,31 +54,29 @@ class Scripts:
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(script, keys, args)
-                except (*PASSING, ResponseError) as error:
-                    if isinstance(error, ResponseError) and not _is_passing(error):
+                    return self._send(script, (len(keys), *keys, self._prefix, *args))
+                except RedisError as error:
+                    if not is_passing(error):
                         raise
+                    if is_silent(error):
+                        self._client.connection_pool.disconnect(inuse_connections=False)
                     wait = pause * self._world.random()
                     if self._world.monotonic() + wait >= deadline:
                         raise
                     self._world.sleep(wait)
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _send(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def _send(self, script: Script, words: Sequence[Any]) -> Any:
         try:
-            return self._client.evalsha(script.sha, len(keys), *keys, self._prefix, *args)
+            return self._client.evalsha(script.sha, *words)
         except NoScriptError:
-            return self._client.eval(script.text, len(keys), *keys, self._prefix, *args)
+            return self._client.eval(script.text, *words)
 
     def load_all(self) -> None:
         """Put every script into the server's cache, which also shows that the server can run them."""
         with translated("loading the scripts"):
             for name in NAMES:
                 self._client.script_load(load(name).text)
-
-
-def _is_passing(error: ResponseError) -> bool:
-    return isinstance(error, PASSING) or wrapped(error) in ("READONLY", "MASTERDOWN", "LOADING")
 
 
 def _names() -> tuple[str, ...]:

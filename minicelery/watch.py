@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 
-from .connection import PASSING, Client
+from .connection import Client, translated
 from .errors import RedisUnavailable
 from .events import FINAL, parse
 from .inspector import Inspector
@@ -12,7 +12,7 @@ from .record import TaskRecord
 from .world import World
 
 #: Seconds after which the state is read again although no event came, in case the connection is silently dead.
-_RECHECK = 5.0
+_RECHECK = 2.0
 _PAUSE = 0.5
 
 
@@ -42,8 +42,9 @@ class Watch:
 
         while True:
             try:
-                return self._wait_connected(task_id, read, deadline)
-            except (RedisUnavailable, *PASSING) as error:
+                with translated(f"waiting for task {task_id}"):
+                    return self._wait_connected(task_id, read, deadline)
+            except RedisUnavailable as error:
                 if now() >= min(deadline, answered + patience):
                     raise RedisUnavailable(f"Redis can't be reached to wait for task {task_id}: {error}") from error
                 self._world.sleep(_PAUSE * self._world.random())

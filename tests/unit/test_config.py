@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from minicelery.address import SentinelAddress, parse_sentinels
 from minicelery.config import Config, variables, without_password
 from minicelery.errors import ConfigError
 
@@ -106,6 +107,14 @@ def test_all_faults_are_told_at_once_with_the_nearest_name() -> None:
         ("redis://h?db=zero", "Invalid value for 'db'"),
         ("redis://h?ssl_keyfile=k", "ssl_keyfile"),
         ("rediss://h?ssl_cert_reqs=maybe", "maybe"),
+        ("redis+sentinel://h:26379", "names no service"),
+        ("redis+sentinel://h,/shop", "a comma between two sentinels"),
+        ("redis+sentinel://h:0/shop", "host or port is wrong"),
+        ("redis+sentinel://h:many/shop", "host or port is wrong"),
+        ("redis+sentinel://::1/shop", "an IPv6 address in"),
+        ("redis+sentinel://h/shop/zero", "what follows its service is no database"),
+        ("redis+sentinel://h/shop?ssl_cert_reqs=none", "nothing reads its option 'ssl_cert_reqs'; give db, "),
+        ("rediss+sentinel://h/shop", "use redis://"),
     ],
 )
 def test_a_url_that_could_not_be_connected_to_is_refused_with_the_reason(url: str, reason: str) -> None:
@@ -123,6 +132,7 @@ def test_a_url_that_could_not_be_connected_to_is_refused_with_the_reason(url: st
         "redis://h?db=3&username=u&password=p",
         "rediss://h:1/2?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem",
         "unix://:secret@/run/redis.sock?db=1",
+        "redis+sentinel://user:p%40ss@a:26379,b,[::1]:3/shop/2?sentinel_password=s",
     ],
 )
 def test_a_url_that_can_be_connected_to_is_taken(url: str) -> None:
@@ -146,6 +156,10 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         "redis://:12#geheim@x",
         "redis://x:abc?password=geheim",
         "redis://x?pasword=geheim",
+        "redis+sentinel://:geheim/2@x/shop",
+        "redis+sentinel://:geheim#2@x/shop",
+        "redis+sentinel://:geheim@x",
+        "redis+sentinel://x/shop?sentinel_pasword=geheim",
     ],
 )
 def test_a_password_is_never_shown(url: str) -> None:
@@ -164,10 +178,28 @@ def test_a_password_is_never_shown(url: str) -> None:
         ("redis://h?pass%77ord=geheim", "redis://h?password=***"),
         ("rediss://:a@h?ssl_keyfile=/k&ssl_password=geheim", "rediss://:***@h?ssl_keyfile=/k&ssl_password=***"),
         ("unix:///run/s?password=geheim", "unix:///run/s?password=***"),
+        ("redis+sentinel://u:geheim@a:1,b:2/shop", "redis+sentinel://u:***@a:1,b:2/shop"),
+        (
+            "redis+sentinel://a,b/s?sentinel_username=u&sentinel_password=x",
+            "redis+sentinel://a,b/s?sentinel_username=u&sentinel_password=***",
+        ),
     ],
 )
 def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_a_url_of_sentinels_tells_whom_to_ask_for_which_service_and_how_to_log_in() -> None:
+    address = parse_sentinels("redis+sentinel://user:p%40ss@a:1,b,[::1]:3/shop/2?sentinel_password=s")
+
+    assert address == SentinelAddress(
+        sentinels=(("a", 1), ("b", 26379), ("::1", 3)),
+        service="shop",
+        db=2,
+        username="user",
+        password="p@ss",
+        sentinel_password="s",
+    )
 
 
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:

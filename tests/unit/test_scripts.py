@@ -22,6 +22,7 @@ class Link:
 
     def __init__(self, client: Any, *faults: Exception) -> None:
         self._client = client
+        self.connection_pool = client.connection_pool
         self._faults = list(faults)
 
     def evalsha(self, *args: Any) -> Any:
@@ -57,6 +58,10 @@ def _wake(scripts: Scripts) -> Any:
         redis.exceptions.ReadOnlyError(),
         redis.exceptions.NoScriptError(),
         redis.ResponseError(f"{OLD} -READONLY You can't write against a read only replica."),
+        redis.exceptions.ClusterDownError("The cluster is down"),
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+        redis.ResponseError("UNBLOCKED force unblock from blocking operation, instance state changed"),
     ],
 )
 def test_a_call_without_an_answer_is_repeated(scripts: Callable[..., Scripts], fault: Exception) -> None:
@@ -79,7 +84,7 @@ def test_a_full_redis_is_not_asked_again(scripts: Callable[..., Scripts], fault:
 @pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", f"{OLD} -MISCONF disk"])
 def test_a_redis_that_refuses_is_unavailable(scripts: Callable[..., Scripts], text: str) -> None:
     with pytest.raises(RedisUnavailable, match="refuses"):
-        _wake(scripts(redis.ResponseError(text)))
+        _wake(scripts(*[redis.ResponseError(text)] * 100))
 
 
 def test_an_error_of_ours_is_not_taken_for_an_outage(scripts: Callable[..., Scripts]) -> None:

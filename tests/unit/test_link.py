@@ -1,0 +1,50 @@
+"""Connections: what an answer means, and where they lead."""
+
+import socket
+
+import pytest
+import redis
+from redis import exceptions
+
+from minicelery.address import SentinelAddress
+from minicelery.config import Config
+from minicelery.connection import connect
+from minicelery.embedded import free_port
+from minicelery.link import Sentinels, SocketLink, code
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), "READONLY"),
+        (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
+        (redis.ResponseError("UNBLOCKED force unblock from blocking operation"), "UNBLOCKED"),
+        (redis.ResponseError("Error running script: @user_script:1: @user_script: 1: -OOM command not allowed"), "OOM"),
+        (redis.ResponseError("unknown command 'INFO'"), ""),
+        (redis.ConnectionError("Connection refused"), ""),
+    ],
+)
+def test_an_error_has_the_code_of_the_answer(error: Exception, found: str) -> None:
+    assert code(error) == found
+
+
+@pytest.mark.parametrize("url", ["unix:///run/redis.sock?db=1", "rediss://h", "redis://h", "redis+sentinel://h/shop"])
+def test_a_connection_can_be_made_for_every_kind_of_url(url: str) -> None:
+    clients = connect(Config(redis_url=url))
+
+    for client in (clients.commands, clients.blocking):
+        made = client.connection_pool.make_connection()
+        options = {} if isinstance(made, SocketLink) else made.socket_keepalive_options
+        assert (made.client_name, made.socket_connect_timeout) == ("minicelery", 1.2)
+        assert isinstance(made, SocketLink) or options[socket.TCP_KEEPIDLE] == 2
+
+
+def test_sentinels_that_are_away_are_named_in_the_error() -> None:
+    ports = [free_port(), free_port()]
+    address = SentinelAddress(tuple(("127.0.0.1", port) for port in ports), "shop", sentinel_password="geheim")
+
+    with pytest.raises(redis.ConnectionError, match="no master of 'shop' is found") as caught:
+        Sentinels(address).master()
+
+    assert all(f"127.0.0.1:{port}" in str(caught.value) for port in ports)
+    assert "geheim" not in str(caught.value)
