@@ -6,7 +6,9 @@ import threading
 from .world import World
 
 _FIRST = 0.05
-_LONGEST = 1.0
+_LONGEST = 0.5
+#: Seconds without a failure after which an outage is over: a Redis that only reads answers some calls all the while.
+_SETTLED = 1.0
 
 
 class Trouble:
@@ -17,25 +19,33 @@ class Trouble:
         self._world = world
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._answered: float | None = None  # the first answer since the last failure
         self._times: dict[int, int] = {}
 
     def pause_after(self, error: Exception) -> float:
-        """Seconds this thread should wait before it tries again: full jitter, up to a second."""
+        """Seconds this thread should wait before it tries again: full jitter, up to half a second."""
         me = threading.get_ident()
         with self._lock:
             if self._since is None:
                 self._since = self._world.monotonic()
                 self._log.warning("%s; trying until it is back", error)
+            self._answered = None
             times = self._times.get(me, 0)
             self._times[me] = times + 1
         return float(min(_LONGEST, _FIRST * 2 ** min(times, 10)) * self._world.random())
 
     def over(self) -> None:
-        """Redis has answered."""
+        """Redis has answered this thread. To be called for every answer."""
         if self._since is None:
             return
         with self._lock:
-            if self._since is not None:
-                self._log.warning("Redis is back after %.1f s", self._world.monotonic() - self._since)
-            self._since = None
-            self._times.clear()
+            if self._since is None:
+                return
+            self._times.pop(threading.get_ident(), None)
+            now = self._world.monotonic()
+            if self._answered is None:
+                self._answered = now
+            if now - self._answered >= _SETTLED:
+                self._log.warning("Redis is back after %.1f s", self._answered - self._since)
+                self._since = self._answered = None
+                self._times.clear()

@@ -9,14 +9,25 @@ from minicelery.trouble import Trouble
 from minicelery.world import World
 
 
+class Clock:
+    now = 10.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _trouble(clock: Clock) -> Trouble:
+    return Trouble(logging.getLogger("outage"), replace(World(), monotonic=clock, random=lambda: 1.0))
+
+
 def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    times = iter([10.0, 17.5])
-    trouble = Trouble(logging.getLogger("outage"), replace(World(), monotonic=lambda: next(times)))
+    clock = Clock()
+    trouble = _trouble(clock)
 
     for _ in range(5):
         trouble.pause_after(ConnectionError("refused"))
-    trouble.over()
-    trouble.over()
+    for clock.now in (17.5, 18.0, 18.5, 20.0):
+        trouble.over()
 
     assert [record.getMessage() for record in caplog.records] == [
         "refused; trying until it is back",
@@ -24,11 +35,27 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
     ]
 
 
-def test_pauses_grow_with_full_jitter_up_to_a_second_and_start_anew_afterwards() -> None:
-    trouble = Trouble(logging.getLogger("outage"), replace(World(), random=lambda: 1.0))
+def test_an_outage_that_lets_some_calls_through_is_one_outage(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    trouble = _trouble(clock)
 
-    pauses = [trouble.pause_after(ConnectionError()) for _ in range(7)]
+    for clock.now in (10.0, 10.9, 11.8, 12.7):
+        trouble.pause_after(ConnectionError("read only"))
+        trouble.over()
+    clock.now = 13.7
     trouble.over()
 
-    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "read only; trying until it is back",
+        "Redis is back after 2.7 s",
+    ]
+
+
+def test_pauses_grow_with_full_jitter_up_to_half_a_second_and_start_anew_afterwards() -> None:
+    trouble = _trouble(Clock())
+
+    pauses = [trouble.pause_after(ConnectionError()) for _ in range(6)]
+    trouble.over()
+
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
     assert trouble.pause_after(ConnectionError()) == 0.05
