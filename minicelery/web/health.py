@@ -1,23 +1,32 @@
 """Health: ``/healthz`` says that the process is alive, ``/readyz`` that it can do its work."""
 
+from http import HTTPStatus
+
 from flask import Blueprint, Response
 
+from ..server import Watchman
+from . import problems
 from .api import answer
 from .requests import celery
 
 
 def register(blueprint: Blueprint) -> None:
     """Add the health routes to a blueprint."""
+    watchmen: dict[int, Watchman] = {}
+
+    def ready() -> Response:
+        """Tell that Redis is reachable, runs our scripts and drops nothing."""
+        app = celery()
+        app.scripts.load_all()
+        watchman = watchmen.setdefault(id(app), Watchman(app.clients.commands, app.world.monotonic))
+        if refusals := watchman.refusals():
+            return problems.problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(refusals))
+        return answer({"status": "ok"})
+
     blueprint.get("/healthz")(alive)
     blueprint.get("/readyz")(ready)
 
 
 def alive() -> Response:
     """Tell that the process is alive."""
-    return answer({"status": "ok"})
-
-
-def ready() -> Response:
-    """Tell that Redis is reachable and runs our scripts."""
-    celery().scripts.load_all()
     return answer({"status": "ok"})
