@@ -198,7 +198,7 @@ class MiniCelery:
 
     @cached_property
     def broker(self) -> Broker:
-        return Broker(self.scripts, self.keys, self.config.result_ttl)
+        return Broker(self.scripts, self.keys, self.config.result_ttl, self.config.confirm)
 
     @cached_property
     def inspector(self) -> Inspector:

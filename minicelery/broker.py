@@ -69,18 +69,23 @@ class Broker:
     All raise ``RedisUnavailable`` (``RedisFull`` when memory is at its limit) if Redis does not answer in time.
     """
 
-    def __init__(self, scripts: Scripts, keys: Keys, result_ttl: float) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, result_ttl: float, confirm: float | None = None) -> None:
         self._scripts = scripts
         self._keys = keys
         self._result_ttl = result_ttl
+        self._confirm = confirm
 
     def enqueue(self, messages: Sequence[Message]) -> list[Status | None]:
-        """Submit messages, some hundred at most. For each its state now, or None where another task has the id."""
+        """Submit messages, some hundred at most. For each its state now, or None where another task has the id.
+
+        Raises ``NotReplicated`` where a replica is to confirm them, and none has in time.
+        """
         args: list[object] = []
         for message in messages:
             args += (message.id, message.name, message.args, message.kwargs, message.queue, message.max_retries)
             args += ("" if message.delay is None else message.delay, "" if message.due is None else message.due)
-        answers = self._scripts.run("enqueue", [self._keys.task(message.id) for message in messages], args)
+        keys = [self._keys.task(message.id) for message in messages]
+        answers = self._scripts.run("enqueue", keys, args, self._confirm)
         return [None if answer == "TAKEN" else Status(answer) for answer in answers]
 
     def promote(self, *, early: bool = False) -> tuple[int, float | None]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import marshmallow as ma
@@ -16,6 +16,7 @@ from .errors import ConfigError, InvalidName, nearest
 from .names import check_queue
 
 PREFIX = "MINICELERY_"
+REPLICATED = "replicated"
 _URL = f"{PREFIX}REDIS_URL"
 
 
@@ -37,6 +38,8 @@ class Config:
     pool_size: int = 50
     redis_timeout: float = 5.0
     patience: float = 5.0
+    durability: str = "fast"
+    replica_timeout: float = 1.0
     lease: float = 15.0
     grace: float = 25.0
     result_ttl: float = 86_400.0
@@ -65,7 +68,7 @@ class Config:
         checked |= _redis_url(merged, checked, faults)
         if faults:
             raise ConfigError(faults)
-        return cls(**checked)
+        return _agreeing(cls(**checked))
 
     def overridden(self, **overrides: Any) -> Self:
         """The same settings with some replaced, which are checked as those of ``from_env`` are."""
@@ -73,7 +76,12 @@ class Config:
         checked = _check({name: (name, value) for name, value in overrides.items()}, faults)
         if faults:
             raise ConfigError(faults)
-        return replace(self, **checked)
+        return _agreeing(replace(self, **checked))
+
+    @property
+    def confirm(self) -> float | None:
+        """Seconds that a replica has to confirm a submission; None where none is asked."""
+        return self.replica_timeout if self.durability == REPLICATED else None
 
 
 class _Words(ma.fields.Field[tuple[str, ...]]):
@@ -132,6 +140,8 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "pool_size": _whole(1, 10_000),
     "redis_timeout": _number(0.05, 60),
     "patience": _number(0, 600),
+    "durability": ma.fields.String(validate=validate.OneOf(["fast", REPLICATED], error="give fast or replicated")),
+    "replica_timeout": _number(0.001, 60),
     "lease": _number(0.5, 3600),
     "grace": _number(0, 86_400),
     "result_ttl": _number(1, 366 * 86_400),
@@ -178,6 +188,17 @@ def _is_secret(option: str) -> bool:
 def variables() -> dict[str, str]:
     """Every variable that is read → the setting it feeds."""
     return {source: name for name, source in _SOURCES.items()} | dict.fromkeys(_REDIS_PARTS, "redis_url")
+
+
+C = TypeVar("C", bound=Config)
+
+
+def _agreeing(config: C) -> C:
+    """The configuration, whose settings must also agree with each other."""
+    if config.confirm is not None and config.confirm >= config.redis_timeout:
+        wanted = f"give less than the {config.redis_timeout:g} s of {PREFIX}REDIS_TIMEOUT"
+        raise ConfigError([f"{PREFIX}REPLICA_TIMEOUT={config.confirm:g}: {wanted}, or the answer comes too late"])
+    return config
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -123,6 +123,13 @@ class RedisFull(RedisUnavailable):
     """Redis has reached its memory limit and takes no new tasks until some are finished."""
 
 
+class NotReplicated(RedisUnavailable):
+    """No replica has confirmed the submission in time. The task is in Redis and may be run, but would be lost with it.
+
+    Submit it again under its ``task_id``: it stays one task.
+    """
+
+
 class ServerNotFound(MiniCeleryError):
     """No Redis or Valkey server program is installed."""
 

@@ -11,6 +11,7 @@ from redis import RedisError
 from redis.exceptions import NoScriptError
 
 from .connection import Client, is_passing, is_silent, translated
+from .errors import NotReplicated
 from .keys import Keys, lua_names
 from .world import World
 
@@ -47,14 +48,16 @@ class Scripts:
         self._world = world
         self._patience = patience
 
-    def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def run(self, name: str, keys: Sequence[str], args: Sequence[Any], confirm: float | None = None) -> Any:
+        """The script's answer. With ``confirm``, a replica must have all of it within so many seconds, or
+        ``NotReplicated`` is raised; the script must then have written something, even when it is a repeat."""
         script = load(name)
         with translated(f"running {name}"):
             deadline = self._world.monotonic() + self._patience
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(script, (len(keys), *keys, self._prefix, *args))
+                    return self._send(script, (len(keys), *keys, self._prefix, *args), confirm)
                 except RedisError as error:
                     if not is_passing(error):
                         raise
@@ -66,17 +69,44 @@ class Scripts:
                     self._world.sleep(wait)
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _send(self, script: Script, words: Sequence[Any]) -> Any:
+    def _send(self, script: Script, words: Sequence[Any], confirm: float | None) -> Any:
+        call = self._client if confirm is None else _Confirmed(self._client, confirm)
         try:
-            return self._client.evalsha(script.sha, *words)
+            return call.evalsha(script.sha, *words)
         except NoScriptError:
-            return self._client.eval(script.text, *words)
+            return call.eval(script.text, *words)
 
     def load_all(self) -> None:
         """Put every script into the server's cache, which also shows that the server can run them."""
         with translated("loading the scripts"):
             for name in NAMES:
                 self._client.script_load(load(name).text)
+
+
+class _Confirmed:
+    """Calls a script and asks in the same round trip for a replica that has what it wrote."""
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        self._client = client
+        self._seconds = seconds
+
+    def evalsha(self, *words: Any) -> Any:
+        return self._run("EVALSHA", words)
+
+    def eval(self, *words: Any) -> Any:
+        return self._run("EVAL", words)
+
+    def _run(self, command: str, words: Sequence[Any]) -> Any:
+        pipe = self._client.pipeline(transaction=False)
+        pipe.execute_command(command, *words)
+        pipe.wait(1, round(self._seconds * 1000))
+        answer, replicas = pipe.execute(raise_on_error=False)  # which would put our arguments into the error's text
+        for error in (answer, replicas):
+            if isinstance(error, RedisError):
+                raise error
+        if replicas < 1:
+            raise NotReplicated(f"Redis has the task, but no replica confirmed it within {self._seconds:g} s")
+        return answer
 
 
 def _names() -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 -- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
 -- KEYS  the task hashes
 -- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due ('' = none)
--- =>    for each task its state now; 'TAKEN' where another task has the id. Repeating it changes nothing.
+-- =>    for each task its state now; 'TAKEN' where another task has the id. Repeating it changes nothing, and still
+--       writes: only a server that takes writes may say that a task is there, and WAIT waits for writes alone.
 -- event queued | scheduled
 local at = now()
 local WIDTH = 8
 local answers, fresh, seen = {}, {}, {}
+local there_before
 
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
@@ -21,11 +23,16 @@ for i = 1, #KEYS do
     answers[i] = status
   elseif there[2] == name and there[3] == args and there[4] == kwargs and there[5] == queue then
     answers[i] = there[1]
+    there_before = id
   else
     answers[i] = 'TAKEN'
   end
 end
 
+if there_before and #fresh == 0 then
+  pass_full_memory(key.delayed())
+  redis.call('HSET', key.task(there_before), 'id', there_before)
+end
 for _, task in ipairs(fresh) do
   local base, due = task[1], task[2]
   local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, g, request
 
-from ..errors import MiniCeleryError, RedisFull, RedisUnavailable
+from ..errors import MiniCeleryError, NotReplicated, RedisFull, RedisUnavailable
 from . import problems
 from .requests import celery
 
@@ -13,6 +13,8 @@ _PAUSE = 1.0  #: seconds after a failure during which nobody tries
 #: Endpoints that do not need Redis, or, as the WebSocket's, know by themselves when it is away.
 _NEEDLESS = ("alive", "document", "page", "file", "watch", "static", "watch_task", "plain")
 _UNASKED = (400, 413, 415, 422, 500)  #: answers that came about without Redis
+
+_ANSWERS = (RedisFull, NotReplicated)  #: of a Redis that is there
 
 
 class Outage:
@@ -76,7 +78,8 @@ def register(blueprint: Blueprint) -> None:
             outage().end() if answered else outage().pass_on()
 
     def answer(error: MiniCeleryError) -> Response:
-        if isinstance(error, RedisUnavailable) and not isinstance(error, RedisFull) and "minicelery_trying" in g:
+        is_away = isinstance(error, RedisUnavailable) and not isinstance(error, _ANSWERS)
+        if is_away and "minicelery_trying" in g:
             g.minicelery_away = True
             outage().begin()
         return problems.of_error(error)

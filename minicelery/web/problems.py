@@ -13,6 +13,8 @@ from ..errors import (
     InvalidInput,
     MiniCeleryError,
     NotADeadLetter,
+    NotReplicated,
+    RedisFull,
     RedisUnavailable,
     TaskIdTaken,
     TaskNotFound,
@@ -20,6 +22,8 @@ from ..errors import (
 )
 
 _AWAY = "Redis can't be used at the moment"
+_FULL = "Redis has no memory left; there is room again once tasks and results are gone, or with a higher maxmemory"
+_UNSURE = "Redis has the task, but no replica has confirmed it in time"
 RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
 CONTENT_TYPE = "application/problem+json"
 
@@ -53,13 +57,19 @@ def of_error(error: MiniCeleryError) -> Response:
     if isinstance(error, InvalidInput):
         return problem(status, str(error), [{"pointer": error.pointer, "detail": error.detail}], **more)
     if isinstance(error, RedisUnavailable):
-        # The cause names hosts and ports; it is for our log.
-        if error.task_id:
-            return problem(
-                status, f"{_AWAY}; the task may be there: submit it again under this task_id.", task_id=error.task_id
-            )
-        return problem(status, f"{_AWAY}; try again.")
+        return _of_redis(error, status)
     return problem(status, str(error))
+
+
+def _of_redis(error: RedisUnavailable, status: HTTPStatus) -> Response:
+    """The cause names hosts and ports; it is for our log."""
+    more: dict[str, Any] = {"task_id": error.task_id} if error.task_id else {}
+    again = "submit it again under this task_id" if more else "try again"
+    if isinstance(error, RedisFull):
+        return problem(status, f"{_FULL}. Nothing was changed: {again}.", **more)
+    if isinstance(error, NotReplicated):
+        return problem(status, f"{_UNSURE}: {again}; it stays one task.", **more)
+    return problem(status, f"{_AWAY}; {'the task may be there: ' if more else ''}{again}.", **more)
 
 
 def of_http(error: HTTPException) -> Response:
