@@ -113,8 +113,11 @@ def test_a_repeat_that_finds_its_task_is_not_answered_before_a_replica_has_it(pa
     other.clients.close()
 
 
-def test_of_many_submissions_the_error_has_those_that_were_confirmed_before(pair: Pair, app: MiniCelery) -> None:
-    enqueue, batches = app.broker.enqueue, []
+def test_of_many_submissions_the_error_has_those_that_were_confirmed_before(
+    pair: Pair, app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue = app.broker.enqueue
+    batches: list[int] = []
 
     def stop_after_the_first(batch: list[Any]) -> Any:
         if batches:
@@ -122,7 +125,7 @@ def test_of_many_submissions_the_error_has_those_that_were_confirmed_before(pair
         batches.append(len(batch))
         return enqueue(batch)
 
-    app.broker.enqueue = stop_after_the_first  # type: ignore[method-assign]
+    monkeypatch.setattr(app.broker, "enqueue", stop_after_the_first)
     with pytest.raises(NotReplicated) as caught:
         app.submit_many(app.tasks.find("add").s(number, 1) for number in range(250))
 
