@@ -22,11 +22,12 @@ _LONGEST_WAIT = 0.1
 
 @dataclass(frozen=True)
 class Office:
-    """Who keeps up: the ``host`` whose dead are ours to recover, the length of a lease, and what else to do every
-    second."""
+    """Who keeps up: the ``host`` whose dead are ours to recover, the length of a ``lease``, whether the server that
+    was just reached will do, and what else to do every second."""
 
     host: str
     lease: float
+    will_do: Callable[[], bool] = lambda: True
     every_second: Callable[[], None] = lambda: None
 
 
@@ -81,6 +82,8 @@ class Upkeep:
             try:
                 if not listening:
                     self._alarm.open()
+                    if not self._office.will_do():
+                        break
                     self._due, listening = _Due(), True
                 self._turn()
                 self._trouble.over()

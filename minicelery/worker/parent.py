@@ -21,6 +21,7 @@ from ..inspector import Inspector
 from ..keys import Keys
 from ..recovery import Recovery
 from ..scripts import Scripts
+from ..server import check
 from ..upkeep import Office, Upkeep
 from ..version import __version__
 from ..world import World
@@ -40,11 +41,12 @@ _TICK = 0.5
 @dataclass(frozen=True)
 class Event:
     """Something happened: a ``signal``; a child has ``said`` something, or is at its ``end``; tasks wait in
-    ``quarantine``."""
+    ``quarantine``; the server is ``refused``."""
 
     kind: str
     child: Running | None = None
     words: Hello | Retiring | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ class Parent:
         child, words = event.child, event.words
         if event.kind == "signal":
             self._stop()
+        elif event.kind == "refused":
+            print(f"The worker can't start: {event.fault}", file=sys.stderr)
+            self._end(UNUSABLE)
         elif event.kind == "quarantine":
             self._serve_quarantine()
         elif child and isinstance(words, Hello):
@@ -129,7 +134,7 @@ class Parent:
         self._config = hello.config
         if self._service is None:
             logs.configure(hello.config)
-            self._service = _serve(hello.config, self._world, lambda: self._events.put(Event("quarantine")))
+            self._service = _serve(hello.config, self._world, self._events.put)
             self._say(banner(__version__, hello, _server(self._service.clients)))
             self._births += [self._birth() for _ in range(1, hello.config.worker_processes)]
         self._service.upkeep.enrol(child.worker, json.dumps(_facts(child, hello)))
@@ -208,17 +213,30 @@ class Parent:
         return code
 
 
-def _serve(config: Config, world: World, on_quarantine: Callable[[], None]) -> Service:
+def _serve(config: Config, world: World, put: Callable[[Event], None]) -> Service:
     clients, keys = connect(replace(config, pool_size=4)), Keys(config.namespace)
     broker = Broker(Scripts(clients.commands, keys, world, config.patience), keys, config.result_ttl)
     inspector = Inspector(clients.commands, keys)
 
     def look_into_quarantine() -> None:
         if inspector.is_anything_in_quarantine(config.queues):
-            on_quarantine()
+            put(Event("quarantine"))
+
+    is_first_contact = iter([True])
+
+    def will_do() -> bool:
+        verdict = check(clients.commands, replicated=config.durability == "replicated")
+        for warning in verdict.warnings:
+            _log.warning("%s", warning)
+        if verdict.refusals and any(is_first_contact):
+            put(Event("refused", fault="; ".join(verdict.refusals)))
+            return False
+        for refusal in verdict.refusals:
+            _log.error("%s", refusal)  # a worker that is at work is of more use than none
+        return True
 
     recovery = Recovery(broker, inspector, world, config.lease)
-    office = Office(_host(), config.lease, look_into_quarantine)
+    office = Office(_host(), config.lease, will_do, look_into_quarantine)
     upkeep = Upkeep(broker, recovery, Alarm(clients.blocking, keys), world, office)
     upkeep.start()
     return Service(clients, broker, upkeep, Guard(broker, world, config.stall_limit))

@@ -32,7 +32,7 @@ def test_a_restarted_worker_does_not_wait_for_the_lease_of_the_killed_one(crew: 
 
 def test_a_worker_that_lives_on_takes_over_from_one_that_was_killed_beside_it(crew: Crew, tasks: MiniCelery) -> None:
     doomed = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
-    nap = call(tasks, "nap", 1)
+    nap = call(tasks, "nap", 4)
     wait_until(lambda: nap.status.value == "RUNNING", what="the start")
     heir = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
 
