@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery, Task, launch, scripts
+from minicelery.broker import Recovery
 from minicelery.connection import Clients
 from minicelery.doorbell import Alarm
 from minicelery.embedded import EmbeddedServer
@@ -23,6 +24,7 @@ from tests.stack import wait_until
 from tests.store.conftest import Desk
 
 HOUR = 3600.0
+NONE, ONE = Recovery(), Recovery(ready=1)
 AHEAD_AND_BEHIND = pytest.mark.parametrize("shift", [HOUR, -HOUR], ids=["ahead", "behind"])
 _true_time = time.time
 
@@ -203,7 +205,7 @@ def test_after_a_jump_back_a_running_task_stays_with_its_worker(jumping: Jumping
     jumping.jump(-HOUR)
 
     assert desk.app.inspector.expired_workers() == []
-    assert desk.broker.recover("w", expired=True) == 0
+    assert desk.broker.recover("w", expired=True) == NONE
     desk.hire("w", lease=15)
     assert desk.broker.progress("t", delivery.token, '"done":1')
     assert desk.settle(delivery)
@@ -225,7 +227,7 @@ def test_after_a_jump_back_a_worker_that_beats_once_more_and_dies_is_recovered_w
     jumping.jump(16)
 
     assert desk.app.inspector.expired_workers() == ["w"]
-    assert desk.broker.recover("w", expired=True) == 1
+    assert desk.broker.recover("w", expired=True) == ONE
     assert desk.where("t") == ["PENDING", "ready"]
 
 
@@ -238,7 +240,7 @@ def test_after_a_jump_ahead_a_task_that_was_taken_away_is_recorded_once(jumping:
     jumping.jump(HOUR)
     desk.hire("v", lease=15)
 
-    assert desk.broker.recover("w", expired=True) == 1
+    assert desk.broker.recover("w", expired=True) == ONE
     current = desk.take("v")
     assert not desk.settle(late, body='"late"', worker="w")
     assert desk.settle(current, body='"current"', worker="v")
@@ -255,7 +257,7 @@ def test_after_a_jump_ahead_a_worker_that_beats_before_anybody_looks_keeps_its_t
     jumping.jump(HOUR)
     desk.hire("w", lease=15)
 
-    assert desk.broker.recover("w", expired=True) == 0
+    assert desk.broker.recover("w", expired=True) == NONE
     assert desk.settle(delivery)
 
 

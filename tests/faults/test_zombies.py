@@ -29,6 +29,7 @@ from tests.stack import wait_until
 SERVERS = ("embedded", "redis-server")
 LEASE = 600.0
 ERROR = '{"type":"E","message":"m","traceback":"t"}'
+INFO = '{"queues":["default"],"tasks":["add"]}'
 _numbers = itertools.count(1)
 
 
@@ -41,14 +42,18 @@ class Scene:
     def submit(self, **more: object) -> None:
         self.app.broker.enqueue([Message("t", "add", "[1,2]", "{}", "default", 3, **more)])
 
-    def claim(self, worker: str) -> tuple[Claim, tuple[Delivery, ...]]:
-        self.app.broker.beat({worker: "{}"}, LEASE)
+    def claim(self, worker: str, *, quarantine: bool = False) -> tuple[Claim, tuple[Delivery, ...]]:
+        self.app.broker.beat({worker: INFO}, LEASE)
         number = next(_numbers)
-        claim = Claim(worker, 0, number, f"nonce{number:07}", ("default",))
+        claim = Claim(worker, 0, number, f"nonce{number:07}", ("default",), quarantine=quarantine)
         return claim, self.app.broker.claim(claim).deliveries
 
     def take(self, worker: str = "other") -> Delivery:
         [delivery] = self.claim(worker)[1]
+        return delivery
+
+    def take_alone(self, worker: str = "other") -> Delivery:
+        [delivery] = self.claim(worker, quarantine=True)[1]
         return delivery
 
     def settle(self, status: Status, worker: str = "other", delay: float = 0.0) -> None:
@@ -63,9 +68,24 @@ class Scene:
     def give_back(self) -> None:
         assert self.app.broker.release("other", [("t", self.take().token)]) == [True]
 
-    def crash(self) -> None:
+    def pass_on(self) -> None:
+        self.app.broker.beat({"knowing": INFO}, LEASE)
+        assert self.app.broker.pass_on("other", "t", self.take().token, ERROR) is Status.SCHEDULED
+
+    def lose(self) -> None:
+        """Its worker ends before it has begun."""
         self.take("crashing")
-        assert self.app.broker.recover("crashing", ["t"]) == 1
+        assert self.app.broker.recover("crashing").ready == 1
+
+    def crash(self) -> None:
+        """For the second time, the first having been with the zombie."""
+        self.take("crashing")
+        assert self.app.broker.recover("crashing", ["t"]).quarantined == 1
+
+    def crash_to_death(self) -> None:
+        self.crash()
+        while self.app.broker.recover("crashing", ["t"]).dead == 0:
+            self.take_alone("crashing")
 
     def revive(self) -> None:
         self.settle(Status.FAILED)
@@ -102,6 +122,7 @@ class Zombie:
             "two outcomes in one batch": lambda: settle(Status.FAILED, Status.SUCCESS),
             "progress": lambda: broker.progress("t", token, '"done":1,"total":2,"message":"late"'),
             "a hand-back": lambda: any(broker.release("zombie", [("t", token)])),
+            "a passing on": lambda: broker.pass_on("zombie", "t", token, ERROR) is not None,
             **copies,
         }
 
@@ -119,8 +140,13 @@ SITUATIONS: dict[str, tuple[Callable[[Scene], object], ...]] = {
     "is running after a retry": (Scene.retry, Scene.take),
     "was given back": (Scene.give_back,),
     "is running after it was given back": (Scene.give_back, Scene.take),
-    "has crashed again": (Scene.crash,),
-    "is running after another crash": (Scene.crash, Scene.take),
+    "was passed on": (Scene.pass_on,),
+    "is ready after another worker ended": (Scene.lose,),
+    "is running after another worker ended": (Scene.lose, Scene.take),
+    "is in quarantine": (Scene.crash,),
+    "is running in quarantine": (Scene.crash, Scene.take_alone),
+    "is running in quarantine at the zombie itself": (Scene.crash, lambda scene: scene.take_alone("zombie")),
+    "is a dead letter by its crashes": (Scene.crash_to_death,),
     "is revived": (Scene.revive,),
     "is running after its revival": (Scene.revive, Scene.take),
     "is forgotten": (Scene.forget,),
@@ -197,7 +223,7 @@ def haunt(app: MiniCelery, case: tuple[str, bool], zombie: Zombie) -> tuple[int,
     situation, is_back = case
     scene = Scene(app)
     if is_back:
-        app.broker.beat({"zombie": "{}"}, LEASE)
+        app.broker.beat({"zombie": INFO}, LEASE)
     for step in SITUATIONS[situation]:
         step(scene)
     # Something else to take, should a copy of a claim be taken for a new one.
@@ -296,7 +322,7 @@ def test_the_old_master_and_the_promoted_one_give_out_tokens_of_the_same_number(
 ) -> None:
     old, new = pair
     Scene(old).submit()
-    Scene(old).crash()
+    Scene(old).lose()
     promote(old, new)
 
     late, current = Scene(old).take(), Scene(new).take()
