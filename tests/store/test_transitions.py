@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from minicelery.broker import Claim, Recovery, Settlement
+from minicelery.doorbell import Doorbell
 from minicelery.events import describe
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import Desk
@@ -611,3 +612,70 @@ def test_what_was_due_is_not_told_of_a_running_task(desk: Desk) -> None:
     desk.take()
 
     assert desk.app.inspector.task("t").due is None
+
+
+# ---- what arrives late ---------------------------------------------------------------------------
+
+
+def test_progress_after_the_outcome_is_refused(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    delivery = desk.take()
+    desk.settle(delivery, Status.RETRYING, "{}", delay=60)
+
+    assert not desk.broker.progress("t", delivery.token, '"done":1')
+    assert desk.app.inspector.task("t").progress is None
+
+
+def test_a_worker_whose_lease_is_over_can_claim_nothing(desk: Desk) -> None:
+    desk.hire("w", lease=-1)
+    desk.submit("t")
+
+    assert not desk.claim().leased
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+@pytest.mark.parametrize("lease", [None, -1.0], ids=["never registered", "its lease was over"])
+def test_a_copy_of_a_claim_that_was_refused_takes_nothing(desk: Desk, lease: float | None) -> None:
+    if lease is not None:
+        desk.hire("w", lease=lease)
+    claim = Claim("w", 0, 1, "n1", ("default",))
+    desk.submit("t")
+    assert not desk.broker.claim(claim).leased
+
+    desk.hire("w")
+
+    assert desk.broker.claim(claim).deliveries == ()
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_a_copy_of_a_revival_that_comes_after_another_failure_revives_nothing(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.fail(desk.take())
+    desk.broker.revive(["t"], "request")
+    desk.fail(desk.take())
+
+    desk.broker.revive(["t"], "request")
+
+    assert desk.where("t") == ["FAILED", "dead"]
+
+
+def test_a_copy_of_a_deletion_does_not_delete_a_new_task_of_the_same_id(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    desk.settle(desk.take())
+    desk.broker.forget("t", FINISHED, "request")
+    desk.submit("t")
+    desk.fail(desk.take())
+
+    assert desk.broker.forget("t", FINISHED, "request") is Status.SUCCESS
+    assert desk.where("t") == ["FAILED", "dead"]
+
+
+def test_who_waits_at_the_door_takes_nothing_from_the_queue(desk: Desk) -> None:
+    desk.submit("t")
+    desk.app.clients.commands.delete(desk.app.keys.bell("default"))
+
+    assert not Doorbell(desk.app.clients.blocking, desk.app.keys).wait("w", ("default",), 0.1)
+    assert desk.where("t") == ["PENDING", "ready"]
