@@ -38,10 +38,13 @@ def desk(real_app: MiniCelery) -> Desk:
 
 
 @pytest.fixture
-def wrong_clock(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time of day of this process is wrong, whoever asks for it."""
+def wrong_clock(shift: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time of day of this process is wrong, whoever asks for it, and so it was when the scripts were loaded."""
     monkeypatch.setattr(time, "time", lambda: _true_time() + shift)
     monkeypatch.setattr(time, "time_ns", lambda: int((_true_time() + shift) * 1e9))
+    scripts.load.cache_clear()
+    yield
+    scripts.load.cache_clear()
 
 
 @pytest.mark.usefixtures("wrong_clock")

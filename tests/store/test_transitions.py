@@ -679,3 +679,27 @@ def test_who_waits_at_the_door_takes_nothing_from_the_queue(desk: Desk) -> None:
 
     assert not Doorbell(desk.app.clients.blocking, desk.app.keys).wait("w", ("default",), 0.1)
     assert desk.where("t") == ["PENDING", "ready"]
+
+
+def test_an_id_that_stands_in_a_queue_though_its_task_is_finished_is_dropped(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("finished", "running")
+    desk.settle(desk.take())
+    running = desk.take()
+    desk.app.clients.commands.lpush(desk.app.keys.queue("default"), "finished", "running")
+
+    claimed = desk.claim(count=2)
+
+    assert (claimed.deliveries, set(claimed.dropped)) == ((), {"finished", "running"})
+    assert desk.where("finished") == ["SUCCESS"]
+    assert desk.settle(running)
+
+
+def test_what_is_recovered_is_the_next_one(desk: Desk) -> None:
+    desk.hire("w", "v")
+    desk.submit("a", "b")
+    desk.take()
+
+    desk.broker.recover("w", ["a"])
+
+    assert desk.take("v").id == "a"

@@ -1,0 +1,74 @@
+"""A worker thread whose claims and outcomes reach Redis, and whose answers do not come back."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from minicelery import MiniCelery
+from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.doorbell import Doorbell
+from minicelery.errors import RedisUnavailable
+from minicelery.outcome import Outcome
+from minicelery.states import Status
+from minicelery.trouble import Trouble
+from minicelery.worker.board import Board, Count
+from minicelery.worker.consumer import Bench, Consumer, _log
+from tests.store.conftest import Desk
+
+T = TypeVar("T")
+
+
+class Deaf(Broker):
+    """Does what it is asked, and hears two of three answers not."""
+
+    calls = 0
+
+    def claim(self, claim: Claim) -> Claimed:
+        return self._lose(super().claim(claim))
+
+    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+        return self._lose(super().settle(worker, settlements))
+
+    def _lose(self, answer: T) -> T:
+        self.calls += 1
+        if self.calls % 3:
+            raise RedisUnavailable("the answer was lost")
+        return answer
+
+
+class Exit(Doorbell):
+    """Whoever finds nothing to do leaves."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def wait(self, worker: str, queues: Iterable[str], block: float = 0) -> bool:
+        self._stopping.set()
+        return False
+
+
+def test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one(fake_app: MiniCelery) -> None:
+    desk = Desk(fake_app)
+    desk.hire("w")
+    desk.submit("t")
+    stopping, board = threading.Event(), Board.create()
+    board.open_slot(0)
+    broker = Deaf(fake_app.scripts, fake_app.keys, 60)
+    bench = Bench(
+        worker="w",
+        queues=("default",),
+        broker=broker,
+        doorbell=Exit(stopping),
+        execute=lambda delivery: Outcome(Status.SUCCESS, "3"),
+        board=board,
+        trouble=Trouble(_log, fake_app.world),
+        world=fake_app.world,
+        stopping=stopping,
+    )
+
+    Consumer(bench, 0).run()
+
+    record = fake_app.inspector.task("t")
+    assert (record.status, record.result, record.deliveries) == (Status.SUCCESS, 3, 1)
+    assert broker.calls == 9, "a claim, an outcome and a claim that finds nothing, each sent three times"
+    assert board.totals()[Count.SUCCEEDED] == 1
