@@ -1,0 +1,57 @@
+"""Reads the append-only file of a server: how often it recorded the end of each task."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from minicelery.states import FINISHED
+
+_ENDS = {status.value.encode() for status in FINISHED}
+
+
+class BrokenHistory(Exception):
+    """The file is not the whole history of writes, so nothing can be read off it."""
+
+
+def ends_recorded(data: Path, prefix: str) -> Counter[str]:
+    """Task id → how many writes gave it a final state, since the server in the folder ``data`` was first started."""
+    start = f"{prefix}task:".encode()
+    found: Counter[str] = Counter()
+    for file in _files(data / "appendonlydir"):
+        for command in _commands(file.read_bytes()):
+            if command[0].upper() in (b"HSET", b"HMSET") and command[1].startswith(start):
+                fields = dict(zip(command[2::2], command[3::2], strict=True))
+                found[command[1][len(start) :].decode()] += fields.get(b"status") in _ENDS
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """The incremental files in their order. A base later than the first means that history was rewritten."""
+    files = []
+    for line in (folder / "appendonly.aof.manifest").read_text().splitlines():
+        words = line.split()
+        facts = dict(zip(words[::2], words[1::2], strict=True))
+        if facts["type"] == "i":
+            files.append(folder / facts["file"])
+        elif facts["seq"] != "1":
+            raise BrokenHistory("the append-only file was rewritten; switch auto-aof-rewrite-percentage off")
+    return files
+
+
+def _commands(data: bytes) -> Iterator[list[bytes]]:
+    place = 0
+    while place < len(data):
+        count, place = _number(data, place, b"*")
+        command = []
+        for _ in range(count):
+            size, place = _number(data, place, b"$")
+            command.append(data[place : place + size])
+            place += size + 2
+        yield command
+
+
+def _number(data: bytes, place: int, mark: bytes) -> tuple[int, int]:
+    end = data.find(b"\r\n", place)
+    if data[place : place + 1] != mark or end < 0:
+        raise BrokenHistory(f"no command at byte {place} of the append-only file")
+    return int(data[place + 1 : end]), end + 2
