@@ -111,7 +111,7 @@ def crowd(port: int, options: CrowdOptions, folder: Path, seed: int) -> Iterator
     """Trees at work for the server at a port. All are ended at the end, the stopped ones too."""
     trees: list[Tree] = []
     proxies: list[FaultProxy] = []
-    arguments = ("--threads", str(options.threads), *_processes_option(options.processes))
+    arguments = ("--threads", str(options.threads), *processes_option(options.processes))
     try:
         for number in range(options.trees):
             own = folder / f"tree{number}"
@@ -128,7 +128,7 @@ def crowd(port: int, options: CrowdOptions, folder: Path, seed: int) -> Iterator
             proxy.__exit__(None, None, None)
 
 
-def _processes_option(count: int) -> tuple[str, ...]:
+def processes_option(count: int) -> tuple[str, ...]:
     return ("--processes", str(count)) if count > 1 and "--processes" in _help() else ()
 
 

@@ -1,0 +1,15 @@
+"""Kill -9 of workers in the midst of their work, with a lease so long that nobody can have waited for its end."""
+
+from pathlib import Path
+
+from tests.faults.kill_runs import KillOptions, kill_children
+
+FOREVER = 600.0
+
+
+def test_what_a_killed_child_had_begun_runs_again_without_waiting_for_the_lease(tmp_path: Path) -> None:
+    figures = kill_children(KillOptions(kills=4, seconds=0.2, lease=FOREVER), tmp_path)
+
+    assert (figures.never_finished, figures.recorded_twice, figures.violations) == (0, 0, []), figures.lines()
+    assert figures.waits
+    assert max(figures.waits) < FOREVER / 2
