@@ -14,6 +14,7 @@ from minicelery.embedded import EmbeddedServer
 from minicelery.inspector import Inspector
 
 from .crowd import LEASE, Tree
+from .history import keep_history
 from .proxy import FaultProxy
 
 _DISTURBANCES: tuple[dict[str, Any], ...] = (
@@ -204,8 +205,3 @@ class Chaos:
     def _do_client_kills(self) -> None:
         self._stage.client.execute_command("CLIENT", "KILL", "TYPE", self._random.choice(["normal", "pubsub"]))
         self.done["client_kills"] += 1
-
-
-def keep_history(client: Any) -> None:
-    """Keep every write in the append-only file, since a rewrite would forget the earlier ones."""
-    client.config_set("auto-aof-rewrite-percentage", 0)

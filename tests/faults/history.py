@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from minicelery.states import FINISHED
 
@@ -11,6 +12,16 @@ _ENDS = {status.value.encode() for status in FINISHED}
 
 class BrokenHistory(Exception):
     """The file is not the whole history of writes, so nothing can be read off it."""
+
+
+def keep_history(client: Any) -> None:
+    """Keep every write that the server answers, and for good: to be asked after each of its starts.
+
+    A rewrite of the append-only file would forget the earlier writes. And with ``everysec`` a server that waits for a
+    slow disk answers for up to two seconds before it has written anything at all, so that even a kill loses it.
+    """
+    client.config_set("auto-aof-rewrite-percentage", 0)
+    client.config_set("appendfsync", "always")
 
 
 def ends_recorded(data: Path, prefix: str) -> Counter[str]:

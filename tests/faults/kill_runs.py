@@ -25,10 +25,9 @@ from minicelery.record import TaskRecord
 from tests.real.conftest import Crew, Worker
 from tests.stack import wait_until
 
-from .chaos import keep_history
 from .conftest import declare
 from .crowd import APP, processes_option
-from .history import ends_recorded
+from .history import ends_recorded, keep_history
 
 NAMESPACE = "kills"
 _OLD_ENOUGH = 1.2  #: seconds; a child that lived less than one is replaced a second later only

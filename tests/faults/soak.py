@@ -19,17 +19,17 @@ from minicelery.connection import connect
 from minicelery.embedded import EmbeddedServer, ServerOptions
 from minicelery.record import TaskRecord
 
-from .chaos import Chaos, Doses, Stage, keep_history
+from .chaos import Chaos, Doses, Stage
 from .conftest import declare
 from .crowd import CrowdOptions, Tree, crowd
-from .history import ends_recorded
+from .history import ends_recorded, keep_history
 from .plan import Planned, make_plan
 from .proxy import FaultProxy
 from .submitter import Submitter
 from .verdict import Evidence, Verdict, judge
 
 NAMESPACE = "soak"
-#: The queue is what is tried here, not the disk: a server on a busy disk answers before it has written anything.
+#: The queue is what is tried here, not the disk.
 MEMORY = Path("/dev/shm")
 _SLICE = 500
 _QUIET = 60.0  #: seconds without any task's end after which the rest is given up

@@ -31,6 +31,17 @@ def leave_a_trace(number: int, path: str) -> int:
     return answer(number)
 
 
+@app.task
+def linger(number: int, marker: str) -> int:
+    """Makes the marker and takes a minute, unless the marker exists already."""
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return answer(number)
+    time.sleep(60)
+    return -1
+
+
 @app.task(bind=True, max_retries=5, retry_backoff=0.05)
 def stumble(self: TaskContext, number: int, times: int) -> int:
     """Fails some times, and succeeds then."""

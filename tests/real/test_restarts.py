@@ -1,0 +1,408 @@
+"""Workers and servers that are stopped, killed and started again around tasks: each finishes, with its right result.
+
+The scenarios are those of Celery's smoke tests for restarts and failovers.
+"""
+
+import itertools
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from minicelery import MiniCelery, launch
+from minicelery.config import Config
+from minicelery.connection import connect
+from minicelery.embedded import EmbeddedServer, ServerOptions
+from minicelery.record import TaskRecord
+from minicelery.scripts import load
+from minicelery.states import Status
+from tests.conftest import make_app
+from tests.faults.conftest import declare
+from tests.faults.history import keep_history
+from tests.faults.proxy import FaultProxy
+from tests.faults.tasks import answer
+from tests.real.conftest import Crew, Worker
+from tests.stack import wait_until
+
+PATIENCE = 30.0
+WAYS = ("warm", "cold", "hard")
+
+
+@dataclass
+class Scene:
+    """An app that sends the tasks of ``tests.faults.tasks``, and workers that run them, on one server."""
+
+    app: MiniCelery
+    crew: Crew
+    results: list[Any] = field(default_factory=list)
+
+    def start(self, *arguments: str, **environ: str) -> Worker:
+        """A worker with two threads, if nothing else is said."""
+        return self.crew.start("--threads", "2", *arguments, app="tests.faults.tasks:app", **environ)
+
+    def work(self, seconds: float = 0.0, **options: Any) -> Any:
+        return self._send("work", seconds, options)
+
+    def linger(self) -> Any:
+        """A task that takes a minute in its first run, and no time in the next."""
+        return self._send("linger", str(self.crew.folder / f"marker{len(self.results)}"), {})
+
+    def running(self, *results: Any) -> None:
+        wait_until(lambda: all(one.status is Status.RUNNING for one in results), PATIENCE, "the start")
+
+    def lingering(self, *results: Any) -> None:
+        """Wait until the first run of each is on its way."""
+        self.running(*results)
+        markers = [Path(one.record.args[1]) for one in results]
+        wait_until(lambda: all(marker.exists() for marker in markers), PATIENCE, "the first run")
+
+    def all_finish(self) -> None:
+        """Every task that was sent finishes with its own result, and the law holds."""
+        for number, result in enumerate(self.results):
+            assert result.get(PATIENCE) == answer(number)
+        assert [str(violation) for violation in self.app.doctor.violations()] == []
+
+    def _send(self, name: str, detail: object, options: dict[str, Any]) -> Any:
+        result = self.app.tasks.find(name).apply_async([len(self.results), detail], **options)
+        self.results.append(result)
+        return result
+
+
+@pytest.fixture
+def scene(crew: Crew, real_app: MiniCelery) -> Scene:
+    """On the shared server."""
+    return Scene(declare(real_app), crew)
+
+
+@pytest.fixture
+def server_of_ours(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that may be killed, and goes on from its data."""
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as running:
+        _keep_history_of(running)
+        yield running
+
+
+@pytest.fixture
+def fragile(server_of_ours: EmbeddedServer, namespace: str, tmp_path: Path) -> Iterator[Scene]:
+    """On a server that may be killed."""
+    yield from _scene_on(server_of_ours.url, namespace, tmp_path)
+
+
+def _scene_on(url: str, namespace: str, folder: Path) -> Iterator[Scene]:
+    crew = Crew(url, namespace, folder)
+    app = declare(make_app(connect(Config(redis_url=url)), namespace))
+    try:
+        yield Scene(app, crew)
+    finally:
+        for process in crew.workers:
+            launch.kill(process)
+        app.clients.close()
+
+
+def _start_again(server: EmbeddedServer) -> None:
+    server.start()
+    _keep_history_of(server)
+
+
+def _keep_history_of(server: EmbeddedServer) -> None:
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        keep_history(client)
+
+
+def end(worker: Worker, way: str) -> None:
+    """End a worker: finish what runs, stop now, or kill -9."""
+    if way == "hard":
+        worker.kill_all()
+        return
+    worker.signal(signal.SIGTERM)
+    if way == "cold":
+        wait_until(lambda: "stopping" in worker.text, what="the first signal")
+        worker.signal(signal.SIGTERM)
+    assert worker.end()[0] == 0
+
+
+def counts(record: TaskRecord) -> tuple[int, int, int]:
+    return record.deliveries, record.crashes, record.released
+
+
+# ---- restarts of the worker --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worker_is_restarted_during_a_task(scene: Scene, way: str) -> None:
+    worker = scene.start("--grace", "60")
+    running = scene.work(1.0) if way == "warm" else scene.linger()
+    scene.running(running)
+    if way != "warm":
+        scene.lingering(running)
+
+    end(worker, way)
+    scene.start()
+
+    scene.all_finish()
+    assert counts(running.record) == {"warm": (1, 0, 0), "cold": (2, 0, 1), "hard": (2, 1, 0)}[way]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worker_is_restarted_between_tasks_and_after_them(scene: Scene, way: str) -> None:
+    worker = scene.start()
+    scene.work().get(PATIENCE)
+
+    end(worker, way)
+    between = scene.work()
+    worker = scene.start()
+    between.get(PATIENCE)
+    end(worker, way)
+    scene.start()
+    scene.work()
+
+    scene.all_finish()
+    assert [result.record.deliveries for result in scene.results] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_waits_when_a_worker_ends_is_done_by_the_next(scene: Scene, way: str) -> None:
+    worker = scene.start("--grace", "60")
+    running = [scene.work(0.5), scene.work(0.5)] if way == "warm" else [scene.linger(), scene.linger()]
+    scene.running(*running)
+    if way != "warm":
+        scene.lingering(*running)
+    waiting = [scene.work() for _ in range(5)]
+
+    end(worker, way)
+    assert {result.status for result in waiting} == {Status.PENDING}
+    scene.start()
+
+    scene.all_finish()
+    assert {result.record.deliveries for result in waiting} == {1}
+
+
+def test_a_signal_to_all_processes_at_once_is_a_warm_shutdown(scene: Scene) -> None:
+    worker = scene.start("--grace", "60")
+    running = scene.work(1.0)
+    scene.running(running)
+
+    worker.child().send_signal(signal.SIGTERM)
+    worker.child().send_signal(signal.SIGINT)
+    end(worker, "warm")
+
+    assert running.record.status is Status.SUCCESS
+    assert counts(running.record) == (1, 0, 0)
+    scene.all_finish()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_shutdown_that_becomes_a_hard_one_loses_nothing(scene: Scene, signals: int) -> None:
+    worker = scene.start("--grace", "60")
+    running = scene.linger()
+    scene.lingering(running)
+
+    for _ in range(signals):
+        worker.signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in worker.text, what="the first signal")
+    worker.process.kill()
+    worker.process.wait(10)
+    scene.start()
+
+    scene.all_finish()
+
+
+def test_what_finished_during_a_warm_shutdown_is_not_run_again_after_a_kill(scene: Scene) -> None:
+    worker = scene.start("--grace", "60")
+    long, short = scene.linger(), scene.work(1.0)
+    scene.lingering(long)
+    scene.running(short)
+
+    worker.signal(signal.SIGTERM)
+    wait_until(lambda: short.status is Status.SUCCESS, PATIENCE, "the end of the short one")
+    worker.kill_all()
+    scene.start()
+
+    scene.all_finish()
+    assert counts(short.record) == (1, 0, 0)
+    assert counts(long.record) == (2, 1, 0)
+
+
+# ---- failover between workers ------------------------------------------------------------------
+
+
+def test_another_worker_goes_on_when_one_is_killed(scene: Scene) -> None:
+    first = scene.start().ready()
+    running = scene.linger()
+    scene.lingering(running)
+    scene.start().ready()
+
+    first.kill_all()
+    for _ in range(4):
+        scene.work()
+
+    scene.all_finish()
+    assert counts(running.record) == (2, 1, 0)
+
+
+def test_one_of_two_killed_workers_comes_back(scene: Scene) -> None:
+    workers = [scene.start().ready(), scene.start().ready()]
+    running = [scene.linger(), scene.linger()]
+    scene.lingering(*running)
+
+    for worker in workers:
+        worker.kill_all()
+    scene.work()
+    scene.start()
+
+    scene.all_finish()
+
+
+# ---- restarts of Redis -------------------------------------------------------------------------
+
+
+def test_redis_is_killed_and_comes_back_and_again(fragile: Scene, server_of_ours: EmbeddedServer) -> None:
+    worker = fragile.start().ready()
+    for outage in range(1, 3):
+        running = fragile.work(0.3)
+        fragile.running(running)
+        fragile.work(countdown=0.5)
+        for _ in range(3):
+            fragile.work(0.1)
+
+        server_of_ours.kill()
+        wait_until(lambda times=outage: _told(worker, times), PATIENCE, "the worker's word")  # type: ignore[misc]
+        _start_again(server_of_ours)
+        fragile.work()
+
+        fragile.all_finish()
+        assert counts(running.record) == (1, 0, 0), "it was finished while Redis was away"
+
+
+def _told(worker: Worker, times: int) -> bool:
+    return worker.text.count("trying until it is back") >= times
+
+
+def test_an_idle_worker_outlives_a_kill_of_redis(fragile: Scene, server_of_ours: EmbeddedServer) -> None:
+    worker = fragile.start().ready()
+    fragile.work().get(PATIENCE)
+
+    server_of_ours.kill()
+    wait_until(lambda: _told(worker, 1), PATIENCE, "the worker's word")
+    _start_again(server_of_ours)
+    for _ in range(5):
+        fragile.work()
+
+    fragile.all_finish()
+    assert {result.record.deliveries for result in fragile.results} == {1}
+
+
+def test_redis_and_the_worker_are_killed_with_work_in_every_state(
+    fragile: Scene, server_of_ours: EmbeddedServer
+) -> None:
+    worker = fragile.start()
+    fragile.work().get(PATIENCE)
+    running = [fragile.linger(), fragile.linger()]
+    fragile.lingering(*running)
+    waiting = [*(fragile.work() for _ in range(5)), fragile.work(countdown=0.5)]
+
+    server_of_ours.kill()
+    worker.kill_all()
+    _start_again(server_of_ours)
+    fragile.start()
+
+    fragile.all_finish()
+    assert {counts(result.record) for result in running} == {(2, 1, 0)}
+    assert {counts(result.record) for result in waiting} == {(1, 0, 0)}
+
+
+def test_a_worker_is_told_to_stop_while_redis_is_away(fragile: Scene, server_of_ours: EmbeddedServer) -> None:
+    worker = fragile.start("--grace", "60").ready()
+    running = fragile.work(0.5)
+    fragile.running(running)
+
+    server_of_ours.kill()
+    worker.signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in worker.text, what="the signal")
+    _start_again(server_of_ours)
+    assert worker.end()[0] == 0
+    fragile.start()
+
+    fragile.all_finish()
+
+
+def test_connections_are_ended_by_client_kill(fragile: Scene) -> None:
+    fragile.start().ready()
+    for kind in itertools.islice(itertools.cycle(["normal", "pubsub"]), 6):
+        running = fragile.work(0.2)
+        fragile.running(running)
+        fragile.app.clients.commands.execute_command("CLIENT", "KILL", "TYPE", kind)
+        fragile.work()
+
+    fragile.all_finish()
+    assert {result.record.crashes for result in fragile.results} == {0}
+
+
+def test_claimed_work_whose_worker_never_heard_of_it_is_done_by_the_next(
+    server: EmbeddedServer, namespace: str, tmp_path: Path
+) -> None:
+    with FaultProxy(server.port) as proxy:
+        for scene in _scene_on(server.url, namespace, tmp_path):
+            scene.app.scripts.load_all()
+            worker = scene.start(MINICELERY_REDIS_URL=proxy.url).ready()
+            scene.work().get(PATIENCE)
+            proxy.set(silent=True)
+            proxy.lose_next(50, only=load("claim").sha.encode())
+
+            claimed = scene.work()
+            scene.running(claimed)
+            worker.kill_all()
+            scene.start()
+
+            scene.all_finish()
+            assert claimed.record.deliveries == 2
+
+
+def test_a_replica_is_promoted_and_the_old_master_comes_back(namespace: str, tmp_path: Path) -> None:
+    with (
+        EmbeddedServer(ServerOptions(data=tmp_path / "first")) as first,
+        EmbeddedServer(ServerOptions(data=tmp_path / "second")) as second,
+        FaultProxy(first.port) as proxy,
+    ):
+        for scene in _scene_on(proxy.url, namespace, tmp_path):
+            _keep_history_of(first)
+            _keep_history_of(second)
+            scene.start().ready()
+            for master, replica in ((first, second), (second, first)):
+                _follow(replica, master)
+                running = scene.work(0.5)
+                scene.running(running)
+                waiting = [scene.work() for _ in range(3)]
+                _wait_for_copies(master)
+
+                master.kill()
+                with redis.Redis.from_url(replica.url, protocol=2) as client:
+                    client.replicaof("NO", "ONE")
+                proxy.retarget(replica.port)
+                scene.work()
+
+                scene.all_finish()
+                assert counts(running.record) == (1, 0, 0)
+                assert {result.record.crashes for result in waiting} == {0}
+                _start_again(master)
+
+
+def _follow(replica: EmbeddedServer, master: EmbeddedServer) -> None:
+    with (
+        redis.Redis.from_url(master.url, protocol=2) as leader,
+        redis.Redis.from_url(replica.url, protocol=2) as client,
+    ):
+        leader.config_set("repl-diskless-sync-delay", 0)
+        client.replicaof("127.0.0.1", str(master.port))
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", PATIENCE, "the copy")
+
+
+def _wait_for_copies(master: EmbeddedServer) -> None:
+    """Wait until the replica has all that the master wrote before."""
+    with redis.Redis.from_url(master.url, protocol=2) as client:
+        client.set("mark", "1", ex=60)
+        assert client.wait(1, int(PATIENCE * 1000)) == 1
