@@ -206,7 +206,7 @@ class MiniCelery:
 
     @cached_property
     def doctor(self) -> Doctor:
-        return Doctor(self.clients.commands, self.scripts, self.keys, self.inspector)
+        return Doctor(self.clients.commands, self.scripts, self.keys, self.inspector, self.broker, self.world)
 
     @cached_property
     def sender(self) -> Sender:

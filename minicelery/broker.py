@@ -180,6 +180,14 @@ class Broker:
         """End the waiting of as many idle threads of a worker."""
         self._scripts.run("wake", [self._keys.wake(worker)], [threads])
 
+    def repair(self, task_id: str, others: Mapping[str, str]) -> list[str]:
+        """Put one task where its state says and nowhere else, and tell in words what was done.
+
+        ``others`` are further ready lists and claimed hashes that may hold the id: key → what it is called.
+        """
+        keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
+        return list(self._scripts.run("repair", keys, [task_id, self._result_ttl, *others.values()]))
+
 
 def _delivery(row: Sequence[str]) -> Delivery:
     task_id, token, deliveries, name, args, kwargs, queue, retry_count, max_retries, waited = row

@@ -252,12 +252,20 @@ def delete_dead(app: MiniCelery, task_ids: tuple[str, ...]) -> None:
 
 @main.command()
 @with_app
-def doctor(app: MiniCelery) -> None:
-    """Check that every task is in exactly one place. Exit code 1 if one is not."""
-    found = list(app.doctor.violations())
-    for violation in found:
-        click.echo(str(violation))
-    words = f"{len(found)} tasks break it" if found else "it holds"
+@click.option("--check", is_flag=True, help="Only look, and change nothing.")
+@click.option("--pause", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS")
+def doctor(app: MiniCelery, check: bool, pause: float) -> None:
+    """Check that every task is in exactly one place, and put right what is not.
+
+    What is found broken is looked at again after a pause, and repaired if it is broken in the same way. Exit code 1 if
+    anything was broken, repaired or not.
+    """
+    findings = app.doctor.violations() if check else app.doctor.repair(pause)
+    found = 0
+    for finding in findings:
+        click.echo(str(finding))
+        found += 1
+    words = f"broken by {found}" if found else "it holds"
     click.echo(f"the law that every task is in exactly one place: {words}", err=True)
     sys.exit(1 if found else 0)
 

@@ -1,159 +1,214 @@
-"""Checks the conservation law on a live Redis: every task is in exactly one place, the one its state names."""
+"""Checks the conservation law on a live Redis, and puts right what a foreign hand has broken."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.exceptions import ResponseError
 
+from .broker import Broker
 from .connection import Client, translated
 from .inspector import Inspector
-from .keys import Keys
+from .keys import SCHEMA, Keys
+from .law import FIELDS, Place, Standing, Violation, judge, label, shown
 from .scripts import Scripts
-from .states import Status
+from .world import World
 
-#: The one place that holds a task's id in each state.
-PLACES: dict[Status, tuple[str, ...]] = {
-    Status.PENDING: ("ready",),
-    Status.SCHEDULED: ("delayed",),
-    Status.RETRYING: ("delayed",),
-    Status.RUNNING: ("claimed",),
-    Status.FAILED: ("dead",),
-    Status.SUCCESS: (),
-}
 _SLICE = 500
-
-#: Something that holds ids: ``("queue", name)``, ``("quarantine", queue)``,
-#: ``("delayed",)``, ``("claimed", worker, token)`` or ``("dead",)``.
-Place = tuple[str, ...]
-
-#: State, queue, token, worker and lane of a task; None for what it has not, and all None where there is no task.
-Task = Sequence[str | None]
-_FIELDS = ("status", "queue", "token", "worker", "lane")
+_TYPES = {pattern.name: pattern.type for pattern in SCHEMA}
+#: What holds ids, and what a worker has besides; both by the names of the schema.
+_HOLDERS = ("queue", "quarantine", "delayed", "dead_letter", "claimed")
+_OF_A_WORKER = ("worker", "wake", "claims")
+_CLAIMS_KEPT = 3600  #: seconds for which the numbers of claims outlive their worker, as in the scripts
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """A task that is not in exactly the place that its state names."""
+class Repair:
+    """What was done about a violation, in words: '' where nothing could be done, or was to be done any more."""
 
-    task_id: str
-    what: str
+    violation: Violation
+    done: str
 
     def __str__(self) -> str:
-        return f"{self.task_id}: {self.what}"
+        return f"{self.violation}: {self.done or 'left alone'}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """The keys at one moment: the tasks, what holds their ids, the registered workers, what is wrong with which key.
+
+    ``left`` are keys of workers that are not registered. Where there are no ``holders``, tasks can't be looked at.
+    """
+
+    tasks: Sequence[str]
+    holders: Mapping[str, Place]
+    members: frozenset[str]
+    left: frozenset[str]
+    faults: Sequence[Violation]
 
 
 class Doctor:
-    """Reads in bounded slices and changes nothing. It remembers every id and where it is, to compare by itself.
+    """Works in bounded slices. It remembers every id and where it is, to compare by itself.
 
     Tasks move meanwhile: what looks wrong is read again, and believed only when one atomic look finds it so too.
     """
 
-    def __init__(self, client: Client, scripts: Scripts, keys: Keys, inspector: Inspector) -> None:
+    def __init__(
+        self, client: Client, scripts: Scripts, keys: Keys, inspector: Inspector, broker: Broker, world: World
+    ) -> None:
         self._client = client
         self._scripts = scripts
         self._keys = keys
         self._inspector = inspector
+        self._broker = broker
+        self._world = world
 
     def violations(self) -> Iterator[Violation]:
-        """Every breach of the law that lasts, each task once."""
-        places = self._places()
-        suspects = self._suspects({*places, *self._inspector.task_ids()}, places)
+        """Every breach of the law that lasts, each task and each key once. Changes nothing."""
+        survey = self._survey()
+        yield from survey.faults
+        if not survey.holders:
+            return
+        places = self._places(survey)
+        suspects = self._suspects({*places, *survey.tasks}, places)
         if suspects:
-            places = self._places()
+            places = self._places(self._survey())
             suspects = self._suspects(suspects, places)
         for task_id in suspects:
             if violation := self._locate(task_id, places.get(task_id, ())):
                 yield violation
 
-    def _places(self) -> Mapping[str, list[Place]]:
+    def repair(self, pause: float = 1.0) -> Iterator[Repair]:
+        """Put right what two looks with a pause in between find broken in the same way; the rest is left alone."""
+        first = list(self.violations())
+        if not first:
+            return
+        self._world.sleep(pause)
+        survey = self._survey()
+        places = self._places(survey)
+        for violation in first:
+            subject, where = violation.subject, places.get(violation.subject, ())
+            if violation in survey.faults:
+                yield Repair(violation, self._clear(subject) if subject in survey.left else "")
+            elif survey.holders and violation == self._locate(subject, where):
+                yield Repair(violation, " and ".join(self._broker.repair(subject, self._others(where))))
+
+    # ---- keys -----------------------------------------------------------------------------------
+
+    def _survey(self) -> _Survey:
+        keys, tasks = self._sweep()
+        types = self._each("type", keys)
+        wrong = [key for key, place in keys.items() if types[key] not in ("none", _TYPES[place[0]])]
+        faults = [
+            Violation(key, f"is a {types[key]}, not a {_TYPES[keys[key][0]]}: see whose it is, then DEL {shown(key)}")
+            for key in wrong
+        ]
+        if {self._keys.delayed, self._keys.dead_letter, self._keys.workers} & set(wrong):
+            return _Survey(tasks, {}, frozenset(), frozenset(), faults)
+        with translated("listing the workers"):
+            members = frozenset(self._client.zrange(self._keys.workers, 0, -1))
+        right = {key: place for key, place in keys.items() if key not in wrong}
+        ownerless = [key for key, place in right.items() if place[0] in _OF_A_WORKER and place[1] not in members]
+        left = frozenset(key for key, life in self._each("ttl", ownerless).items() if life == -1)
+        faults += [Violation(key, "is left of a worker that is not registered") for key in left]
+        holders = {key: place for key, place in right.items() if place[0] in _HOLDERS}
+        return _Survey(tasks, holders, members, left, faults)
+
+    def _sweep(self) -> tuple[dict[str, Place], list[str]]:
+        """Every key of the schema that is there, with the name of its pattern and what it belongs to; of the tasks
+        their ids only. The delayed set and the dead letters are named even where they are not there."""
+        keys = self._keys
+        found: dict[str, Place] = {keys.delayed: ("delayed",), keys.dead_letter: ("dead_letter",)}
+        tasks: set[str] = set()
+        for ending in self._inspector.endings(keys.prefix):
+            match keys.read(keys.prefix + ending):
+                case ("task", task_id):
+                    tasks.add(task_id)
+                case (name, part):
+                    found[keys.prefix + ending] = (name, part) if part else (name,)
+        return dict(sorted(found.items())), list(tasks)
+
+    def _each(self, command: str, keys: Iterable[str]) -> dict[str, Any]:
+        """key → what a command says of it."""
+        answers: dict[str, Any] = {}
+        for batch in _batches(keys):
+            with translated("looking at keys"):
+                pipe = self._client.pipeline(transaction=False)
+                for key in batch:
+                    getattr(pipe, command)(key)
+                answers |= zip(batch, pipe.execute(), strict=True)
+        return answers
+
+    def _clear(self, key: str) -> str:
+        """Drop what is left of a worker. Should it come back in this moment, its next beat writes all of it again."""
+        with translated("clearing what is left of a worker"):
+            if key.endswith(":claims"):
+                self._client.expire(key, _CLAIMS_KEPT)
+                return "to expire in an hour"
+            return "deleted" if self._client.delete(key) else ""
+
+    # ---- tasks ----------------------------------------------------------------------------------
+
+    def _places(self, survey: _Survey) -> Mapping[str, list[Place]]:
         """Every id that anything holds → all that hold it, repeats included."""
         found: defaultdict[str, list[Place]] = defaultdict(list)
-        for task_id, place in self._entries():
-            found[task_id].append(place)
+        for key, place in survey.holders.items():
+            for task_id, token in self._entries(key, place):
+                found[task_id].append((*place, token) if token and place[1] in survey.members else place)
         return dict(found)
 
-    def _entries(self) -> Iterator[tuple[str, Place]]:
-        lists = {self._keys.queue(queue): ("queue", queue) for queue in self._inspector.queues()}
-        lists |= {self._keys.quarantine(queue): ("quarantine", queue) for queue in self._inspector.quarantines()}
-        for key, place in {**lists, self._keys.dead_letter: ("dead",)}.items():
-            yield from ((task_id, place) for task_id in self._slices(key))
-        with translated("listing the delayed tasks"):
-            for task_id, _ in self._client.zscan_iter(self._keys.delayed, count=_SLICE):
-                yield task_id, ("delayed",)
-        for worker in self._inspector.workers():
-            with translated("listing what a worker has claimed"):
-                for task_id, token in self._client.hscan_iter(self._keys.claimed(worker.id), count=_SLICE):
-                    yield task_id, ("claimed", worker.id, token)
-
-    def _slices(self, key: str) -> Iterator[str]:
-        start = 0
-        while True:
-            with translated("listing a queue"):
-                ids = self._client.lrange(key, start, start + _SLICE - 1)
-            yield from ids
-            if len(ids) < _SLICE:
-                return
-            start += _SLICE
+    def _entries(self, key: str, place: Place) -> Iterator[tuple[str, str]]:
+        """The ids that a key holds, each with its token where it has one."""
+        with translated("listing where tasks are"):
+            if place[0] == "claimed":
+                yield from self._client.hscan_iter(key, count=_SLICE)
+            elif place[0] == "delayed":
+                yield from ((task_id, "") for task_id, _ in self._client.zscan_iter(key, count=_SLICE))
+            else:
+                for start in itertools.count(0, _SLICE):
+                    ids = self._client.lrange(key, start, start + _SLICE - 1)
+                    yield from ((task_id, "") for task_id in ids)
+                    if len(ids) < _SLICE:
+                        return
 
     def _suspects(self, task_ids: Collection[str], places: Mapping[str, list[Place]]) -> list[str]:
         """The ids whose places are not the ones of their task's state."""
-        ids = list(task_ids)
-        batches = (ids[start : start + _SLICE] for start in range(0, len(ids), _SLICE))
         return [
             task_id
-            for batch in batches
-            for task_id, task in zip(batch, self._tasks(batch), strict=True)
-            if _judge(task_id, task[0], [_name(place, task) for place in places.get(task_id, ())])
+            for batch in _batches(task_ids)
+            for task_id, standing in zip(batch, self._standings(batch), strict=True)
+            if judge(task_id, "", standing.words(task_id, places.get(task_id, ())))
         ]
 
-    def _tasks(self, task_ids: Sequence[str]) -> list[Task]:
+    def _standings(self, task_ids: Sequence[str]) -> Iterator[Standing]:
         with translated("reading tasks"):
             pipe = self._client.pipeline(transaction=False)
-            for task_id in task_ids:
-                pipe.hmget(self._keys.task(task_id), _FIELDS)
+            for key in map(self._keys.task, task_ids):
+                pipe.pttl(key)
+                pipe.hexists(key, "args")
+                pipe.hexists(key, "kwargs")
+                pipe.hmget(key, FIELDS)
             answers = pipe.execute(raise_on_error=False)
-        # What is no hash is no task, as for the scripts.
-        return [[None] * len(_FIELDS) if isinstance(answer, ResponseError) else answer for answer in answers]
+        for life, args, kwargs, fields in zip(*[iter(answers)] * 4, strict=True):
+            is_hash = not isinstance(fields, ResponseError)
+            yield Standing(life, is_hash and args and kwargs, fields if is_hash else [None] * len(FIELDS))
 
     def _locate(self, task_id: str, places: Iterable[Place]) -> Violation | None:
         """One atomic look at one task: in the places that are its own, and in those that have held it."""
-        others = {self._keys.queue(place[1]): _label(place) for place in places if place[0] == "queue"}
-        others |= {self._keys.quarantine(place[1]): _label(place) for place in places if place[0] == "quarantine"}
-        others |= {self._keys.claimed(place[1]): _label(place) for place in places if place[0] == "claimed"}
-        keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
-        status, *names = self._scripts.run("locate", keys, [task_id, *others.values()])
-        return _judge(task_id, status, names)
+        others = self._others(places)
+        key = self._keys.task(task_id)
+        keys = [key, self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
+        return judge(task_id, key, self._scripts.run("locate", keys, [task_id, *others.values()]))
+
+    def _others(self, places: Iterable[Place]) -> dict[str, str]:
+        """The keys to look into besides, and what they are called."""
+        spell = {"queue": self._keys.queue, "quarantine": self._keys.quarantine, "claimed": self._keys.claimed}
+        return {spell[place[0]](place[1]): label(place) for place in places if place[0] in spell}
 
 
-def _judge(task_id: str, status: str | None, names: Sequence[str]) -> Violation | None:
-    if not status:
-        found = _listed(name.removeprefix("queue ") for name in names)
-        return Violation(task_id, f"is in {found}, but there is no such task") if names else None
-    if status not in set(Status):
-        return Violation(task_id, f"has the unknown state {status!r:.60}")
-    wanted = PLACES[Status(status)]
-    if tuple(names) == wanted:
-        return None
-    return Violation(task_id, f"is {status} and in {_listed(names)}, but belongs in {_listed(wanted)}")
-
-
-def _name(place: Place, task: Task) -> str:
-    """What a place is to a task, in the words of ``locate``."""
-    _, queue, token, worker, lane = task
-    if place == ("quarantine" if lane == "quarantine" else "queue", queue):
-        return "ready"
-    return "claimed" if place == ("claimed", worker, token) else _label(place)
-
-
-def _label(place: Place) -> str:
-    match place:
-        case ("queue" | "quarantine" as kind, queue):
-            return f"{kind} {queue}"
-        case ("claimed", worker, _):
-            return f"claimed by {worker}"
-    return place[0]
-
-
-def _listed(places: Iterable[str]) -> str:
-    return " and ".join(places) or "no place"
+def _batches(items: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, _SLICE)):
+        yield batch

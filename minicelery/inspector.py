@@ -49,19 +49,16 @@ class Inspector:
 
     def queues(self) -> list[str]:
         """The names of all queues with ready tasks, sorted. Reads the key space in slices."""
-        return sorted(self._names(self._keys.queue("")) - {self._keys.dead_letter.removeprefix(self._keys.queue(""))})
+        start = self._keys.queue("")
+        return sorted(set(self.endings(start)) - {self._keys.dead_letter.removeprefix(start)})
 
     def quarantines(self) -> list[str]:
         """The names of all queues with tasks in quarantine, sorted. Reads the key space in slices."""
-        return sorted(self._names(self._keys.quarantine("")))
+        return sorted(set(self.endings(self._keys.quarantine(""))))
 
     def quarantine_length(self, queue: str) -> int:
         with translated("reading a quarantine"):
             return self._client.llen(self._keys.quarantine(queue))
-
-    def _names(self, start: str) -> set[str]:
-        with translated("listing the queues"):
-            return {key.removeprefix(start) for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500)}
 
     def dead_letter_count(self) -> int:
         with translated("counting the dead letters"):
@@ -114,8 +111,11 @@ class Inspector:
 
     def task_ids(self) -> Iterator[str]:
         """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""
-        start = self._keys.task("")
-        with translated("listing the tasks"):
+        return self.endings(self._keys.task(""))
+
+    def endings(self, start: str) -> Iterator[str]:
+        """How every key goes on that begins with ``start``, read in slices; some may be seen twice."""
+        with translated("listing keys"):
             for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500):
                 yield key.removeprefix(start)
 

@@ -1,5 +1,6 @@
 """The Redis schema: every key and channel, spelled in this module only, for Python and for Lua."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -78,11 +79,25 @@ class Keys:
     def claims(self, worker_id: str) -> str:
         return self._spell("claims", worker_id)
 
+    def read(self, key: str) -> tuple[str, str] | None:
+        """The name of the pattern that a key follows, and what stands in its braces; None for no key of ours."""
+        rest = key.removeprefix(self.prefix)
+        for name, rule in _RULES:
+            if key.startswith(self.prefix) and (found := rule.fullmatch(rest)):
+                return name, "".join(found.groups())
+        return None
+
     def _spell(self, name: str, part: str = "") -> str:
         return self.prefix + _TEMPLATES[name].replace("{}", part)
 
 
 _TEMPLATES = {pattern.name: pattern.template for pattern in SCHEMA}
+# The longest first: a key that follows two patterns belongs to the one that says more.
+_RULES = [
+    (pattern.name, re.compile(re.escape(pattern.template).replace(r"\{\}", "(.*)"), re.DOTALL))
+    for pattern in sorted(SCHEMA, key=lambda pattern: -len(pattern.template))
+    if pattern.type != "channel"
+]
 
 
 def lua_names() -> str:

@@ -71,3 +71,72 @@ local function fields(id, ...)
   if values.err or not values[1] then return nil end
   return values
 end
+
+-- ---- What locate and repair share
+
+local NAME, COUNT, TIME = '^[%w_.:-]+$', '^%d+$', '^%d+%.?%d*$'
+local NEEDED = {{'id', NAME}, {'name', NAME}, {'queue', NAME}, {'status', '^%u+$'}, {'retry_count', COUNT},
+  {'max_retries', COUNT}, {'created_at', TIME}, {'updated_at', TIME}}
+local COUNTERS = {'deliveries', 'crashes', 'solo_crashes', 'released'}
+local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
+
+-- The field that makes a hash no whole task, as no script of ours has written it; nil for a whole one.
+local function fault_of(id, task)
+  for _, rule in ipairs(NEEDED) do
+    local value = redis.call('HGET', task, rule[1])
+    if not value or #value > 128 or not string.find(value, rule[2]) then return rule[1] end
+  end
+  for _, name in ipairs(COUNTERS) do
+    if not string.find(redis.call('HGET', task, name) or '0', COUNT) then return name end
+  end
+  for _, name in ipairs({'args', 'kwargs'}) do
+    if redis.call('HEXISTS', task, name) == 0 then return name end
+  end
+  if redis.call('HGET', task, 'id') ~= id then return 'id' end
+  if key.queue(redis.call('HGET', task, 'queue')) == key.dead_letter() then return 'queue' end
+  return not HOMES[redis.call('HGET', task, 'status')] and 'status' or nil
+end
+
+-- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), the keys of its
+-- own ready list and of the claimed hash that rightly has it, and whether its life is 'forever' or 'expiring' wrongly.
+local function examine(id, workers)
+  local task = key.task(id)
+  local kind = redis.call('TYPE', task).ok
+  if kind == 'none' then return {state = ''} end
+  local fault = kind == 'hash' and fault_of(id, task) or kind ~= 'hash' and 'type'
+  if fault then return {state = 'INCOMPLETE', fault = fault} end
+  local state, queue, lane, token, worker, due = unpack(redis.call('HMGET', task, 'status', 'queue', 'lane', 'token',
+    'worker', 'due'))
+  local ready = lane == 'quarantine' and key.quarantine(queue) or key.queue(queue)
+  local found = {state = state, queue = queue, lane = lane, due = tonumber(due or nil), ready = ready}
+  local claimed = state == 'RUNNING' and worker and redis.call('ZSCORE', workers, worker) and key.claimed(worker)
+  if claimed and redis.call('TYPE', claimed).ok == 'hash' and redis.call('HGET', claimed, id) == token then
+    found.claimed = claimed
+  end
+  local expires = redis.call('PTTL', task) >= 0
+  if expires ~= (state == 'SUCCESS') then found.life = expires and 'expiring' or 'forever' end
+  return found
+end
+
+-- The places that hold a task or might: {name, key, kind, how often it holds the id}; KEYS and names as locate has them.
+local function places_of(id, task, names)
+  local found = {}
+  local function look(name, where, kind)
+    local there, times = redis.call('TYPE', where).ok, 0
+    local is_of_others = kind ~= nil and there ~= kind and there ~= 'none'
+    if is_of_others then times = 0
+    elseif there == 'list' then times = #redis.call('LPOS', where, id, 'COUNT', 0)
+    elseif there == 'zset' then times = redis.call('ZSCORE', where, id) and 1 or 0
+    elseif there == 'hash' then times = redis.call('HEXISTS', where, id)
+    end
+    found[#found + 1] = {name = name, key = where, kind = there, times = times, is_of_others = is_of_others}
+  end
+  if task.ready then look('ready', task.ready, 'list') end
+  look('delayed', KEYS[2], 'zset')
+  if task.claimed then look('claimed', task.claimed) end
+  look('dead', KEYS[3], 'list')
+  for i = 5, #KEYS do
+    if KEYS[i] ~= task.ready and KEYS[i] ~= task.claimed then look(names[i - 4], KEYS[i]) end
+  end
+  return found
+end

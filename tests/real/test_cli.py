@@ -117,7 +117,9 @@ def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> No
     assert run("dead", "retry", ids[1]).stdout == "1\n"
 
 
-def test_the_doctor_tells_a_broken_law_by_exit_code_1(run: Run, crew: Crew, server: EmbeddedServer) -> None:
+def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(
+    run: Run, crew: Crew, server: EmbeddedServer
+) -> None:
     import redis
 
     run("enqueue", "add", "1", "2")
@@ -125,7 +127,12 @@ def test_the_doctor_tells_a_broken_law_by_exit_code_1(run: Run, crew: Crew, serv
     with redis.Redis.from_url(server.url) as client:
         client.delete(f"{crew.namespace}:queue:default")
 
-    done = run("doctor")
+    checks = [run("doctor", "--check") for _ in range(2)]
+    repairs = [run("doctor", "--pause", "0.1") for _ in range(2)]
 
-    assert done.returncode == 1
-    assert "is PENDING and in no place, but belongs in ready" in done.stdout
+    broken = "is PENDING and in no place, but belongs in ready"
+    assert all(done.returncode == 1 and done.stdout.endswith(f"{broken}\n") for done in checks)
+    assert [done.returncode for done in repairs] == [1, 0]
+    assert repairs[0].stdout.endswith(f"{broken}: made ready at the head of its queue\n")
+    assert "broken by 1" in repairs[0].stderr
+    assert "it holds" in repairs[1].stderr
