@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -11,6 +12,10 @@ from .errors import InvalidPayload
 MAX_DEPTH = 64
 MAX_BYTES = 1_048_576
 
+_MOST_DIGITS = 4_000
+_TOO_LARGE = 10**_MOST_DIGITS  # Python itself refuses to read 4,301 digits, unless a process has it otherwise
+# Looked for from the beginning of each run of digits only, so that the time grows with the text and no faster.
+_MANY_DIGITS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 _MOST_OF_A_STEP = 100
 _END = object()
 
@@ -22,7 +27,7 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
 
     Raises ``InvalidPayload`` for all that JSON, Redis or PostgreSQL would change or refuse: NaN and
     infinities, keys that are not strings, lone surrogates, NUL characters, nesting deeper than
-    ``MAX_DEPTH``, other types, and texts above ``max_bytes`` of UTF-8.
+    ``MAX_DEPTH``, integers of more than 4,000 digits, other types, and texts above ``max_bytes`` of UTF-8.
     """
     text, size_bytes, reason = "", 0, ""
     try:
@@ -38,7 +43,7 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
             f"{size_bytes:,} bytes of JSON, above the limit of {max_bytes:,}; store it elsewhere and pass a reference",
             pointer,
         )
-    if "{" in text or "\\u0000" in text or text.count("[") > MAX_DEPTH:
+    if "{" in text or "\\u0000" in text or text.count("[") > MAX_DEPTH or _MANY_DIGITS.search(text):
         _find_fault(value, pointer)
     return text
 
@@ -100,7 +105,8 @@ class _Place:
 def _find_fault(value: Any, pointer: str) -> None:
     """Raise ``InvalidPayload`` for a place in ``value`` that JSON can't carry unchanged."""
     for node, place, depth in _walk(value):
-        fault = f"nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH else _fault_of(node)
+        is_too_deep = depth >= MAX_DEPTH and isinstance(node, (dict, list, tuple))
+        fault = f"nested deeper than {MAX_DEPTH} levels" if is_too_deep else _fault_of(node)
         if fault:
             raise InvalidPayload(fault, pointer + place.pointer())
 
@@ -141,7 +147,7 @@ def _fault_of(node: Any) -> str | None:
     if isinstance(node, float):
         return None if math.isfinite(node) else f"{node} is not a finite number, so not JSON; use null or a string"
     if isinstance(node, int):
-        return None if node.bit_length() < 14_000 else "an integer of more than 4,000 digits; pass it as a string"
+        return None if -_TOO_LARGE < node < _TOO_LARGE else "an integer of more than 4,000 digits; pass it as a string"
     return f"a value of type {type(node).__name__} is not JSON; pass a string, number, list or dict"
 
 

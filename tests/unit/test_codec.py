@@ -38,8 +38,10 @@ def test_any_json_value_comes_back_unchanged(value: object) -> None:
         ({"\udfff": 1}, "", "surrogate"),
         ("\x00", "", "NUL"),
         (2**15_000, "", "digits"),
+        ([10**4000], "/0", "digits"),
+        ([1, -(10**4000)], "/1", "digits"),
     ],
-    ids=map(str, range(11)),
+    ids=map(str, range(13)),
 )
 def test_a_value_that_json_would_change_is_refused_with_its_place(value: object, pointer: str, words: str) -> None:
     with pytest.raises(InvalidPayload, match=words) as caught:
@@ -48,14 +50,20 @@ def test_a_value_that_json_would_change_is_refused_with_its_place(value: object,
     assert caught.value.pointer == pointer
 
 
-def test_nesting_is_bounded() -> None:
-    value: object = 1
-    for _ in range(codec.MAX_DEPTH):
+@pytest.mark.parametrize("innermost", [[], {}, [1], {"a": 1}])
+def test_nesting_is_bounded(innermost: object) -> None:
+    value = innermost
+    for _ in range(codec.MAX_DEPTH - 1):
         value = [value]
     codec.encode(value)
 
     with pytest.raises(InvalidPayload, match="deeper than 64"):
         codec.encode([value])
+
+
+def test_an_integer_of_4000_digits_is_the_largest_that_passes() -> None:
+    assert codec.decode(codec.encode([10**4000 - 1, {"a": -(10**4000) + 1}])) == [10**4000 - 1, {"a": -(10**4000) + 1}]
+    codec.encode("1" * 5000)
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
