@@ -42,6 +42,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 # Redis 6.2 wraps what a script's command met: "ERR Error running script (…): @user_script: 3: -OOM command not …"
 _WRAPPED = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
+_IN_A_PIPELINE = "of pipeline caused error: "  # what redis-py puts before the answer
 #: Answers of a server that is not, or no longer, the master: the next connection may lead to the one that is.
 ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 
@@ -53,7 +54,7 @@ def code(error: Exception) -> str:
     for kind, name in _CODES:
         if isinstance(error, kind):
             return name
-    word = str(error).partition(" ")[0]
+    word = str(error).rpartition(_IN_A_PIPELINE)[2].partition(" ")[0]
     return word if isinstance(error, ResponseError) and word.isalpha() and word.isupper() else ""
 
 

@@ -105,7 +105,10 @@ class _Confirmed:
             if isinstance(error, RedisError):
                 raise error
         if replicas < 1:
-            raise NotReplicated(f"Redis has the task, but no replica confirmed it within {self._seconds:g} s")
+            raise NotReplicated(
+                f"Redis has it, but no replica has confirmed that within {self._seconds:g} s; submit it again "
+                "under the same task_id: it stays one task"
+            )
         return answer
 
 

@@ -22,7 +22,7 @@ _log = logging.getLogger("minicelery.hub")
 #: Seconds of silence after which Redis is asked for a sign of life, and then again until it counts as lost.
 SILENCE = 5.0
 _FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE = 0.5
 _BATCH = 500
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 

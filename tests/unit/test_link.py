@@ -6,11 +6,13 @@ import pytest
 import redis
 from redis import exceptions
 
+from minicelery import MiniCelery
 from minicelery.address import SentinelAddress
 from minicelery.config import Config
 from minicelery.connection import connect
-from minicelery.embedded import free_port
+from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.link import Sentinels, SocketLink, code
+from tests.faults.proxy import FaultProxy
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,7 @@ from minicelery.link import Sentinels, SocketLink, code
         (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "LOADING"),
         (redis.ResponseError("UNBLOCKED force unblock from blocking operation"), "UNBLOCKED"),
         (redis.ResponseError("Error running script: @user_script:1: @user_script: 1: -OOM command not allowed"), "OOM"),
+        (redis.ResponseError("Command # 1 (HGETALL t) of pipeline caused error: BUSY Redis is busy"), "BUSY"),
         (redis.ResponseError("unknown command 'INFO'"), ""),
         (redis.ConnectionError("Connection refused"), ""),
     ],
@@ -48,3 +51,33 @@ def test_sentinels_that_are_away_are_named_in_the_error() -> None:
 
     assert all(f"127.0.0.1:{port}" in str(caught.value) for port in ports)
     assert "geheim" not in str(caught.value)
+
+
+def test_a_connection_to_a_server_that_became_a_replica_is_not_used_again() -> None:
+    with EmbeddedServer() as server:
+        clients = connect(Config(redis_url=server.url))
+        client = clients.commands
+        before = client.client_id()
+        client.execute_command("REPLICAOF", HOST, "1")
+
+        with pytest.raises(exceptions.ReadOnlyError):
+            client.set("a", 1)
+
+        assert client.client_id() != before
+        clients.close()
+
+
+def test_what_lies_idle_is_dropped_once_a_server_does_not_answer() -> None:
+    """Each of the connections would cost another time-out."""
+    with EmbeddedServer() as server, FaultProxy(server.port) as proxy:
+        app = MiniCelery("idle", config=Config(redis_url=proxy.url, redis_timeout=0.3, patience=20))
+        pool = app.clients.commands.connection_pool
+        for connection in [pool.get_connection() for _ in range(5)]:
+            pool.release(connection)
+
+        proxy.lose_next()
+        proxy.set(silent=True)
+        app.broker.wake("w", 1)
+
+        assert sum(connection.is_connected for connection in pool._connections) == 1
+        app.clients.close()
