@@ -206,9 +206,11 @@ def show_task(app: MiniCelery, task_id: str) -> None:
 @main.command()
 @with_app
 def queues(app: MiniCelery) -> None:
-    """Print the length of every queue that is not empty, of the dead letters too, one a line."""
+    """Print the length of every queue that is not empty, of quarantines and the dead letters too, one a line."""
     for name in app.inspector.queues():
         click.echo(f"{name}\t{app.inspector.queue_length(name)}")
+    for name in app.inspector.quarantines():
+        click.echo(f"{name} (quarantine)\t{app.inspector.quarantine_length(name)}")
     click.echo(f"dead_letter\t{app.inspector.dead_letter_count()}")
 
 
