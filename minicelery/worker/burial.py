@@ -4,8 +4,10 @@ import contextlib
 import logging
 import signal
 from collections import Counter
+from dataclasses import dataclass
 
 from ..broker import Broker
+from ..errors import RedisUnavailable
 from .board import Count
 from .order import UNUSABLE
 from .running import Running, ooms
@@ -15,51 +17,70 @@ _log = logging.getLogger("minicelery.worker")
 _ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST, Count.HANDED_BACK)
 
 
+@dataclass(frozen=True)
+class Estate:
+    """What is to be recovered of a child that has ended."""
+
+    worker: str
+    held: int
+    begun: tuple[str, ...]
+    cause: str
+    is_worth_a_word: bool
+
+
 class Burial:
     """Makes ready again what ended children had in hand, and keeps the accounts of the worker."""
 
     def __init__(self) -> None:
         self._totals: Counter[Count] = Counter()
-        self._left = 0
+        self._estates: list[Estate] = []
         self._lost = 0
 
-    def bury(self, child: Running, broker: Broker | None, *, stopping: bool) -> None:
-        """Recover the tasks of a child that has ended. While the worker stops, they count as handed back."""
+    def bury(self, child: Running) -> None:
+        """Take down what a child that has ended has done, and what it leaves behind."""
         code = child.process.wait()
-        cause = describe(code, ooms() > child.ooms) if not child.killed_for else child.killed_for
+        cause = child.killed_for or describe(code, ooms() > child.ooms)
         totals, held = child.board.totals(), child.board.held()
         child.close()
         self._totals.update(totals)
         self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
-        if broker is None or not child.is_welcome:
+        if not child.is_welcome:
             if code not in (0, UNUSABLE):
-                _log.error("the child %s before it was ready", cause)
+                _log.error("a child %s before it was ready", cause)
             return
-        begun = [] if code == 0 or child.is_innocent else [one.id for one in held if one.begun]
-        try:
-            found = broker.recover(child.worker, begun, cause=cause)
-        except Exception as error:
-            self._left += len(held)
-            _log.error("the child %s; %d tasks are left to the end of the lease: %s", cause, len(held), error)
-            return
-        if code != 0:
-            words = f"{found.ready} tasks are ready again" + (
-                f", {found.quarantined} of them in quarantine, to run alone" if found.quarantined else ""
-            )
-            _log.error("the child %s; %s", cause, words + (f"; {found.dead} dead letters" if found.dead else ""))
-        if stopping:
-            self._totals[Count.HANDED_BACK] += found.ready
+        begun = () if code == 0 or child.is_innocent else tuple(one.id for one in held if one.begun)
+        self._estates.append(Estate(child.worker, len(held), begun, cause, code != 0))
+
+    def recover(self, broker: Broker, *, stopping: bool) -> None:
+        """Make ready again what is left behind. While the worker stops, that counts as handed back.
+
+        What Redis does not take now is tried again with the next call, and left to the end of the lease in the end.
+        """
+        for estate in [*self._estates]:
+            try:
+                found = broker.recover(estate.worker, estate.begun, cause=estate.cause)
+            except RedisUnavailable as error:
+                _log.debug("the tasks of a child that %s are recovered when Redis is back: %s", estate.cause, error)
+                return
+            self._estates.remove(estate)
+            if estate.is_worth_a_word:
+                alone = f", {found.quarantined} of them in quarantine, to run alone" if found.quarantined else ""
+                dead = f"; {found.dead} dead letters" if found.dead else ""
+                _log.error("a child %s; %d tasks are ready again%s%s", estate.cause, found.ready, alone, dead)
+            if stopping:
+                self._totals[Count.HANDED_BACK] += found.ready
 
     def account(self) -> str:
         """The last line of a worker."""
         done = self._totals[Count.SUCCEEDED] + self._totals[Count.FAILED]
-        left = f", {self._left} left to the end of the lease" if self._left else ""
+        held = sum(estate.held for estate in self._estates)
+        left = f", {held} left to the end of the lease" if held else ""
         again, handed = self._totals[Count.RETRIED], self._totals[Count.HANDED_BACK]
         return f"Stopped: {done} finished, {again} to be retried, {handed} handed back, {self._lost} lost{left}."
 
 
 def describe(code: int, was_memory_short: bool = False) -> str:
-    """What ended a process, completing "the child …"."""
+    """What ended a process, completing "a child …"."""
     if code >= 0:
         return f"has ended with exit code {code}"
     if code == -signal.SIGKILL and was_memory_short:

@@ -35,6 +35,7 @@ _log = logging.getLogger("minicelery.worker")
 _KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
 _SHORT_LIFE = 1.0  #: a child that lived less is followed by the next one only after as long
 _PAUSE_UNUSABLE = 5.0  #: seconds until another try to load an application that could be loaded before
+_PATIENCE = 1.0  #: seconds of the parent's own calls: whatever fails is tried again at the next look
 _TICK = 0.5
 
 
@@ -156,8 +157,7 @@ class Parent:
         self._children.remove(child)
         if self._service:
             self._service.upkeep.dismiss(child.worker)
-        broker = self._service.broker if self._service else None
-        self._burial.bury(child, broker, stopping=bool(self._signals))
+        self._burial.bury(child)
         is_unusable = child.process.returncode == UNUSABLE and not child.is_welcome
         if is_unusable and self._service is None:
             self._end(UNUSABLE)
@@ -169,6 +169,8 @@ class Parent:
 
     def _look_after_children(self) -> None:
         now = self._world.monotonic()
+        if self._service:
+            self._burial.recover(self._service.broker, stopping=bool(self._signals))
         for child in self._children:
             if child.process.poll() is not None:
                 continue
@@ -215,7 +217,10 @@ class Parent:
 
 def _serve(config: Config, world: World, put: Callable[[Event], None]) -> Service:
     clients, keys = connect(replace(config, pool_size=4)), Keys(config.namespace)
-    broker = Broker(Scripts(clients.commands, keys, world, config.patience), keys, config.result_ttl)
+    broker, impatient = (
+        Broker(Scripts(clients.commands, keys, world, patience), keys, config.result_ttl)
+        for patience in (config.patience, _PATIENCE)
+    )
     inspector = Inspector(clients.commands, keys)
 
     def look_into_quarantine() -> None:
@@ -239,7 +244,7 @@ def _serve(config: Config, world: World, put: Callable[[Event], None]) -> Servic
     office = Office(_host(), config.lease, will_do, look_into_quarantine)
     upkeep = Upkeep(broker, recovery, Alarm(clients.blocking, keys), world, office)
     upkeep.start()
-    return Service(clients, broker, upkeep, Guard(broker, world, config.stall_limit))
+    return Service(clients, impatient, upkeep, Guard(impatient, world, config.stall_limit))
 
 
 def _facts(child: Running, hello: Hello) -> dict[str, object]:

@@ -29,7 +29,7 @@ class Running:
     mark: str = ""
     hello: Hello | None = None  #: what it has said after loading the application
     is_retiring: bool = False
-    killed_for: str = ""  #: why we have killed it, completing "the child …"
+    killed_for: str = ""  #: why we have killed it, completing "a child …"
     is_innocent: bool = False  #: of that, so that none of its tasks counts a crash
 
     @property
@@ -42,7 +42,7 @@ class Running:
             os.write(self.control, command)
 
     def kill(self, reason: str, *, innocent: bool = True) -> None:
-        """End it now; ``reason`` completes "the child …"."""
+        """End it now; ``reason`` completes "a child …"."""
         if not self.killed_for:
             self.killed_for, self.is_innocent = reason, innocent
         launch.kill(self.process)

@@ -3,10 +3,14 @@
 import os
 import signal
 import threading
+from pathlib import Path
 
 from minicelery import MiniCelery
-from minicelery.embedded import EmbeddedServer
-from tests.real.conftest import Crew
+from minicelery.config import Config
+from minicelery.connection import connect
+from minicelery.embedded import EmbeddedServer, ServerOptions
+from tests.conftest import make_app
+from tests.real.conftest import Crew, declare
 from tests.real.test_worker import PATIENCE, call, lawful
 from tests.stack import wait_until
 
@@ -85,3 +89,26 @@ def _stop(pid: int, seconds: float) -> None:
     os.kill(pid, signal.SIGSTOP)
     threading.Event().wait(seconds)
     os.kill(pid, signal.SIGCONT)
+
+
+def test_a_child_that_dies_while_redis_is_away_is_recovered_when_it_is_back(tmp_path: Path, namespace: str) -> None:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+        app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
+        worker = Crew(server.url, namespace, tmp_path).start("--threads", "1", MINICELERY_LEASE=LONG).ready()
+        try:
+            nap = call(app, "nap", 3)
+            wait_until(lambda: nap.status.value == "RUNNING", what="the start")
+            child = worker.child()
+            server.kill()
+            child.kill()
+            wait_until(lambda: worker.child().pid != child.pid, what="the next child")
+
+            server.start()
+
+            assert nap.get(PATIENCE) == "rested"
+            assert (nap.record.deliveries, nap.record.crashes) == (2, 1)
+            assert "was ended by SIGKILL; 1 tasks are ready again" in worker.text
+        finally:
+            worker.signal(signal.SIGTERM)
+            worker.end()
+            app.clients.close()
