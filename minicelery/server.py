@@ -29,7 +29,7 @@ def check(client: Client, *, replicated: bool = False) -> Verdict:
     warnings = [*_of_persistence(facts, lambda: _ask(client.config_get, "save"))]
     if replicated and facts.get("role") == "master" and not int(facts.get("connected_slaves", 0)):
         warnings.append(
-            "no replica is connected, and durability is 'replicated': submissions are refused until one is there"
+            "No replica of Redis is connected, and durability is 'replicated': no submission is confirmed before one is"
         )
     return Verdict(tuple(_of_eviction(facts)), tuple(warnings))
 

@@ -1,10 +1,13 @@
 """A worker and a submitting client that find Redis through Sentinel follow it to the new master."""
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -64,7 +67,7 @@ class Watched:
         return bool(found["port"] == self.replica.port)
 
 
-def ask(server: EmbeddedServer, *words: str) -> object:
+def ask(server: EmbeddedServer, *words: str) -> Any:
     with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
         return client.execute_command(*words)
 
@@ -78,19 +81,21 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield Watched(stack, program, tmp_path)
 
 
-def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Path, number: int) -> None:
     url = watched.url
     crew = Crew(url, "", tmp_path)
-    app = declare(MiniCelery("sentinel", config=Config(redis_url=url, patience=0.5)))
+    app = declare(MiniCelery("sentinel", config=Config(redis_url=url, patience=0.5, redis_timeout=1.0)))
     try:
-        worker = crew.start("--threads", "2", MINICELERY_LEASE="60").ready()
+        worker = crew.start("--threads", "2", MINICELERY_LEASE="60", MINICELERY_REDIS_TIMEOUT="1").ready()
         assert app.tasks.find("add").delay(1, 2).get(PATIENCE) == 3
         running = app.tasks.find("nap").delay(0.5)
         wait_until(lambda: running.status is Status.RUNNING, what="the start of the task")
         ask(watched.master, "SET", "last", "write")
         wait_until(lambda: ask(watched.replica, "GET", "last"), what="the replica's being up to date")
 
-        watched.master.kill()
+        assert watched.master.pid
+        os.kill(watched.master.pid, number)
         wait_until(lambda: _submits(app), PATIENCE, "a submission to the new master")
 
         assert running.get(PATIENCE) == "rested"
@@ -99,7 +104,12 @@ def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Pat
         assert "watching" not in worker.text
         assert worker.text.count("trying until it is back") <= 2
         assert app.clients.commands.info("server")["tcp_port"] == watched.replica.port
+        if number == signal.SIGSTOP:
+            os.kill(watched.master.pid, signal.SIGCONT)
+            wait_until(lambda: ask(watched.master, "ROLE")[0] == "slave", PATIENCE, "the old master's new role")
+            assert app.tasks.find("add").delay(3, 3).get(PATIENCE) == 6
     finally:
+        watched.master.kill()  # which may be stopped
         for process in crew.workers:
             launch.kill(process)
         app.clients.close()

@@ -190,5 +190,5 @@ def test_a_missing_replica_is_a_warning_where_one_is_to_confirm(pair: Pair, app:
     wait_until(lambda: client.info("replication")["connected_slaves"] == 0, what="the replica's end")
 
     assert not any("replica" in warning for warning in before)
-    assert any("no replica is connected" in warning for warning in check(client, replicated=True).warnings)
+    assert any("No replica of Redis is connected" in warning for warning in check(client, replicated=True).warnings)
     assert not any("replica" in warning for warning in check(client).warnings)
