@@ -1,10 +1,12 @@
 """Connections: what an answer means, and where they lead."""
 
 import socket
+from typing import Any
 
 import pytest
 import redis
 from redis import exceptions
+from redis.connection import Connection
 
 from minicelery import MiniCelery
 from minicelery.address import SentinelAddress
@@ -40,6 +42,25 @@ def test_a_connection_can_be_made_for_every_kind_of_url(url: str) -> None:
         options = {} if isinstance(made, SocketLink) else made.socket_keepalive_options
         assert (made.client_name, made.socket_connect_timeout) == ("minicelery", 1.2)
         assert isinstance(made, SocketLink) or options[socket.TCP_KEEPCNT] == 3
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing_is_given_up_as_soon_as_one_that_takes_none(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    greet = Connection.on_connect_check_health
+
+    def look(connection: Any, check_health: bool = True) -> None:
+        seen.append(connection._sock.gettimeout())
+        greet(connection, check_health)
+
+    monkeypatch.setattr(Connection, "on_connect_check_health", look)
+    clients = connect(Config(redis_url=server.url, redis_timeout=7))
+    made = clients.commands.connection_pool.make_connection()
+    made.connect()
+
+    assert (seen, made._sock.gettimeout()) == ([1.2], 7)
+    clients.close()
 
 
 def test_sentinels_that_are_away_are_named_in_the_error() -> None:
