@@ -15,6 +15,8 @@ from .config import Config
 from .errors import (
     InvalidInput,
     MiniCeleryError,
+    NotReplicated,
+    RedisFull,
     RedisUnavailable,
     ResultTimeout,
     TaskFailed,
@@ -46,7 +48,9 @@ class Group(click.Group):
             return super().invoke(ctx)
         except MiniCeleryError as error:
             click.echo(f"minicelery: {error}", err=True)
-            if isinstance(error, RedisUnavailable):
+            if isinstance(error, RedisUnavailable) and error.task_id:
+                click.echo(f"The task may be there; repeating it is safe with --task-id {error.task_id}", err=True)
+            if isinstance(error, RedisUnavailable) and not isinstance(error, (RedisFull, NotReplicated)):
                 click.echo("Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up", err=True)
             if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):
                 click.echo(
@@ -169,6 +173,7 @@ class WithNegativeNumbers(click.Command):
 @click.option("--countdown", type=float, metavar="SECONDS")
 @click.option("--queue")
 @click.option("--max-retries", type=int)
+@click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
 def enqueue(

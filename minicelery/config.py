@@ -36,7 +36,7 @@ class Config:
     api_host: str = "127.0.0.1"
     api_port: int = 8000
     pool_size: int = 50
-    redis_timeout: float = 5.0
+    redis_timeout: float = 2.0
     patience: float = 5.0
     durability: str = "fast"
     replica_timeout: float = 1.0

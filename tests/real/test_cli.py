@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from minicelery import MiniCelery
 from minicelery.embedded import EmbeddedServer, free_port
 from tests.real.conftest import Crew
 from tests.stack import ROOT
@@ -101,6 +102,16 @@ def test_an_unreachable_redis_is_exit_code_3(run: Run) -> None:
     assert done.returncode == 3
     assert "MINICELERY_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_submission_that_no_replica_confirms_tells_how_to_repeat_it(run: Run, tasks: MiniCelery) -> None:
+    replicated = {"MINICELERY_DURABILITY": "replicated", "MINICELERY_REPLICA_TIMEOUT": "0.1"}
+
+    done = [run("enqueue", "add", "1", "2", "--task-id", "once", **replicated) for _ in range(2)]
+
+    assert [one.returncode for one in done] == [3, 3]
+    assert "repeating it is safe with --task-id once" in done[0].stderr
+    assert tasks.inspector.queue_length("default") == 1
 
 
 def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> None:

@@ -203,14 +203,14 @@ def test_a_url_of_sentinels_tells_whom_to_ask_for_which_service_and_how_to_log_i
 
 
 def test_a_replica_must_confirm_before_the_answer_counts_as_lost() -> None:
-    environ = {"MINICELERY_DURABILITY": "replicated", "MINICELERY_REPLICA_TIMEOUT": "5"}
+    environ = {"MINICELERY_DURABILITY": "replicated", "MINICELERY_REPLICA_TIMEOUT": "2"}
 
-    with pytest.raises(ConfigError, match=r"MINICELERY_REPLICA_TIMEOUT=5: give less than the 5 s of MINICELERY_REDIS"):
+    with pytest.raises(ConfigError, match=r"MINICELERY_REPLICA_TIMEOUT=2: give less than the 2 s of MINICELERY_REDIS"):
         Config.from_env(environ)
     with pytest.raises(ConfigError, match="give fast or replicated"):
         Config.from_env({"MINICELERY_DURABILITY": "certain"})
 
-    assert Config.from_env(environ, redis_timeout=6).confirm == 5
+    assert Config.from_env(environ, redis_timeout=6).confirm == 2
     assert Config.from_env({"MINICELERY_REPLICA_TIMEOUT": "9"}).confirm is None
 
 
