@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
-from tests.faults.kill_runs import KillOptions, kill_children
+from tests.faults.kill_runs import KillOptions, kill_children, kill_trees
 
 FOREVER = 600.0
+
+
+def test_ten_kills_of_the_whole_worker_lose_nothing_and_wait_for_no_lease(tmp_path: Path) -> None:
+    figures = kill_trees(KillOptions(kills=10, lease=FOREVER), tmp_path)
+
+    assert (figures.never_finished, figures.recorded_twice, figures.violations) == (0, 0, []), figures.lines()
+    assert figures.last_after_start < FOREVER / 2
 
 
 def test_what_a_killed_child_had_begun_runs_again_without_waiting_for_the_lease(tmp_path: Path) -> None:

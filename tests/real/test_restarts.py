@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -41,8 +42,9 @@ class Scene:
     results: list[Any] = field(default_factory=list)
 
     def start(self, *arguments: str, **environ: str) -> Worker:
-        """A worker with two threads, if nothing else is said."""
-        return self.crew.start("--threads", "2", *arguments, app="tests.faults.tasks:app", **environ)
+        """A worker with two threads, if nothing else is said, and a lease for whose end nobody could wait."""
+        settings = {"MINICELERY_LEASE": "600", **environ}
+        return self.crew.start("--threads", "2", *arguments, app="tests.faults.tasks:app", **settings)
 
     def work(self, seconds: float = 0.0, **options: Any) -> Any:
         return self._send("work", seconds, options)
@@ -116,13 +118,28 @@ def _keep_history_of(server: EmbeddedServer) -> None:
 def end(worker: Worker, way: str) -> None:
     """End a worker: finish what runs, stop now, or kill -9."""
     if way == "hard":
-        worker.kill_all()
+        kill(worker)
         return
     worker.signal(signal.SIGTERM)
     if way == "cold":
         wait_until(lambda: "stopping" in worker.text, what="the first signal")
         worker.signal(signal.SIGTERM)
     assert worker.end()[0] == 0
+
+
+def kill(worker: Worker) -> None:
+    """Kill -9 of the parent, and the end of all its children that follows from it."""
+    children = psutil.Process(worker.process.pid).children()
+    worker.process.kill()
+    worker.process.wait(10)
+    wait_until(lambda: not any(map(_is_running, children)), what="the end of the children")
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def counts(record: TaskRecord) -> tuple[int, int, int]:
@@ -204,8 +221,7 @@ def test_a_shutdown_that_becomes_a_hard_one_loses_nothing(scene: Scene, signals:
     for _ in range(signals):
         worker.signal(signal.SIGTERM)
     wait_until(lambda: "stopping" in worker.text, what="the first signal")
-    worker.process.kill()
-    worker.process.wait(10)
+    kill(worker)
     scene.start()
 
     scene.all_finish()
@@ -219,7 +235,7 @@ def test_what_finished_during_a_warm_shutdown_is_not_run_again_after_a_kill(scen
 
     worker.signal(signal.SIGTERM)
     wait_until(lambda: short.status is Status.SUCCESS, PATIENCE, "the end of the short one")
-    worker.kill_all()
+    kill(worker)
     scene.start()
 
     scene.all_finish()
@@ -236,7 +252,7 @@ def test_another_worker_goes_on_when_one_is_killed(scene: Scene) -> None:
     scene.lingering(running)
     scene.start().ready()
 
-    first.kill_all()
+    kill(first)
     for _ in range(4):
         scene.work()
 
@@ -250,7 +266,7 @@ def test_one_of_two_killed_workers_comes_back(scene: Scene) -> None:
     scene.lingering(*running)
 
     for worker in workers:
-        worker.kill_all()
+        kill(worker)
     scene.work()
     scene.start()
 
@@ -306,7 +322,7 @@ def test_redis_and_the_worker_are_killed_with_work_in_every_state(
     waiting = [*(fragile.work() for _ in range(5)), fragile.work(countdown=0.5)]
 
     server_of_ours.kill()
-    worker.kill_all()
+    kill(worker)
     _start_again(server_of_ours)
     fragile.start()
 
@@ -355,7 +371,7 @@ def test_claimed_work_whose_worker_never_heard_of_it_is_done_by_the_next(
 
             claimed = scene.work()
             scene.running(claimed)
-            worker.kill_all()
+            kill(worker)
             scene.start()
 
             scene.all_finish()
