@@ -102,6 +102,9 @@ class Run:
     def has_finished_more(self, than: int) -> bool:
         return self.finished() > than
 
+    def has_finished_all(self) -> bool:
+        return self.finished() == len(self._ids)
+
     def have_moved_on(self, hit: Sequence[TaskRecord]) -> bool:
         """Whether all of these have begun again, or were finished after all."""
         now = {record.id: record for record in self.records()}
@@ -157,7 +160,7 @@ def kill_trees(options: KillOptions, folder: Path) -> Figures:
             worker.process.kill()
             worker.process.wait(10)
             started, worker = time.time(), run.start_worker()
-        _wait_quietly(lambda: run.finished() == options.tasks, options.patience)
+        _wait_quietly(run.has_finished_all, options.patience)
         return run.figures(folder / "data", started)
 
 
@@ -176,8 +179,7 @@ def kill_children(options: KillOptions, folder: Path) -> Figures:
             again = {record.id: record for record in run.records()}
             rerun = [again[one.id] for one in hit if again[one.id].deliveries > one.deliveries]
             waits += [(record.started_at or 0) - killed for record in rerun]
-        total = len(run.records())
-        _wait_quietly(lambda: run.finished() == total, options.patience)
+            _wait_quietly(run.has_finished_all, options.patience)  # what is hit twice would go into quarantine
         return run.figures(folder / "data", started, waits)
 
 
