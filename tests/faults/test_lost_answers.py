@@ -42,7 +42,7 @@ class Exit(Doorbell):
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
 
-    def wait(self, worker: str, queues: Iterable[str], block: float = 0) -> bool:
+    def wait(self, worker: str, queues: Iterable[str], block: float = 0, *, quarantine: bool = False) -> bool:
         self._stopping.set()
         return False
 
