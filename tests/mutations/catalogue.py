@@ -1,6 +1,7 @@
 """All mutations: for each guard of the promise, the code without it."""
 
-from .guards_in_lua import GUARDS_IN_LUA
 from .guards_in_python import GUARDS_IN_PYTHON
+from .guards_of_claims import GUARDS_OF_CLAIMS
+from .guards_of_states import GUARDS_OF_STATES
 
-MUTATIONS = (*GUARDS_IN_LUA, *GUARDS_IN_PYTHON)
+MUTATIONS = (*GUARDS_OF_CLAIMS, *GUARDS_OF_STATES, *GUARDS_IN_PYTHON)

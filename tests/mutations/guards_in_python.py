@@ -1,8 +1,11 @@
-"""Guards in Python: the clock, the link to Redis, the threads and processes of a worker, the doctor."""
+"""Guards in Python: the clock, the link to Redis, threads and processes, who is lost, replicas, the doctor."""
 
 from .mutation import Mutation
 
 _CLOCKS = "faults/test_clocks.py"
+_CONSUMER = "unit/test_consumer.py"
+_LOST = "faults/test_lost_workers.py"
+_REPLICATION = "store/test_replication.py"
 _DOCTORS = "store/test_doctor.py"
 _LOST_ANSWERS = (
     "faults/test_lost_answers.py::test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one"
@@ -13,10 +16,10 @@ _CLOCK = (
         "the scripts take the time from their caller",
         "machines whose clocks differ take each other's tasks away",
         "minicelery/scripts.py",
-        "            return self._client.evalsha(script.sha, len(keys), *keys, self._prefix, *args)\n",
+        "            return call.evalsha(script.sha, *words)\n",
         "            import time\n"
         "            text = script.text.replace(\"redis.call('TIME')\", \"{'%.0f', '0'}\" % time.time())\n"
-        "            return self._client.eval(text, len(keys), *keys, self._prefix, *args)\n",
+        "            return call.eval(text, *words)\n",
         (f"{_CLOCKS}::test_all_times_of_a_task_are_those_of_redis", f"{_CLOCKS}::test_leases_end_by_redis_clock_alone"),
     ),
     Mutation(
@@ -52,8 +55,8 @@ _LINK = (
         "threads wait for ids instead of rings",
         "what BRPOP has taken is lost when the thread dies, or the answer is",
         "minicelery/doorbell.py",
-        "bells = [self._keys.wake(worker), *map(self._keys.bell, queues)]",
-        "bells = [self._keys.wake(worker), *map(self._keys.queue, queues)]",
+        "bell = self._keys.quarantine_bell if quarantine else self._keys.bell\n",
+        "bell = self._keys.quarantine if quarantine else self._keys.queue\n",
         ("store/test_transitions.py::test_who_waits_at_the_door_takes_nothing_from_the_queue",),
     ),
     Mutation(
@@ -68,7 +71,7 @@ _LINK = (
         "scripts that Redis has forgotten are not sent again",
         "a restart or SCRIPT FLUSH stops everything",
         "minicelery/scripts.py",
-        "            return self._client.eval(script.text, len(keys), *keys, self._prefix, *args)\n",
+        "            return call.eval(script.text, *words)\n",
         "            raise\n",
         ("unit/test_scripts.py::test_a_call_without_an_answer_is_repeated",),
     ),
@@ -76,7 +79,7 @@ _LINK = (
         "a script without an answer is not repeated",
         "every lost answer is an error of the caller",
         "minicelery/scripts.py",
-        "if isinstance(error, ResponseError) and not _is_passing(error):",
+        "if not is_passing(error):",
         "if True:",
         ("unit/test_scripts.py::test_a_call_without_an_answer_is_repeated",),
     ),
@@ -105,16 +108,40 @@ _WORKER = (
         "the board does not tell what has begun",
         "no crash is ever counted",
         "minicelery/worker/board.py",
-        "self._memory[thread * _SLOT + _STATE] = Hand.BEGUN",
-        "self._memory[thread * _SLOT + _STATE] = Hand.CLAIMED",
+        "self._memory[base + _STATE] = Hand.BEGUN",
+        "self._memory[base + _STATE] = Hand.CLAIMED",
         ("unit/test_board.py",),
     ),
     Mutation(
         "a thread does not note that its task has begun",
         "no crash is ever counted",
         "minicelery/worker/consumer.py",
-        "        bench.board.begin(self._thread)\n",
+        "        bench.board.begin(self._thread, bench.world.monotonic(), bench.limit(delivery))\n",
         "",
+        ("real/test_worker.py::test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once",),
+    ),
+    Mutation(
+        "what is claimed and not begun is run though the child stops",
+        "a deploy takes as long as the longest task that nobody had begun",
+        "minicelery/worker/consumer.py",
+        "        if bench.stopping.is_set():\n            self._hand_back(delivery)\n",
+        "        if False:\n            self._hand_back(delivery)\n",
+        (f"{_CONSUMER}::test_what_was_claimed_while_stopping_is_given_back_at_once",),
+    ),
+    Mutation(
+        "a run that was given up is recorded when it ends",
+        "its failure has been recorded already, or it runs elsewhere",
+        "minicelery/worker/consumer.py",
+        "            if self._ends_in_vain():\n                spent",
+        "            if False:\n                spent",
+        (f"{_CONSUMER}::test_a_run_that_is_given_up_records_nothing_and_ends_its_thread",),
+    ),
+    Mutation(
+        "a child's tasks are left to the end of its lease",
+        "they wait for it though their process is known to be dead",
+        "minicelery/worker/burial.py",
+        "            found = broker.recover(child.worker, begun, cause=cause)\n",
+        '            raise RuntimeError("left to the lease")\n',
         ("real/test_worker.py::test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once",),
     ),
     Mutation(
@@ -135,6 +162,84 @@ _WORKER = (
     ),
 )
 
+_LOST_WORKERS = (
+    Mutation(
+        "after a standstill leases count at once",
+        "when Redis or a machine stood still, all workers take each other's tasks away",
+        "minicelery/recovery.py",
+        "            self._quiet_until = now + self._lease\n",
+        "",
+        (f"{_LOST}::test_after_a_standstill_nobody_is_lost_for_one_lease",),
+    ),
+    Mutation(
+        "after the start leases count at once",
+        "who starts when Redis comes back takes the tasks of all who have not beaten yet",
+        "minicelery/recovery.py",
+        "self._quiet_until = world.monotonic() + lease / 3",
+        "self._quiet_until = world.monotonic()",
+        (f"{_LOST}::test_a_new_worker_waits_before_it_takes_others_for_lost",),
+    ),
+    Mutation(
+        "a worker recovers its own processes",
+        "one that stood still takes its own tasks away",
+        "minicelery/recovery.py",
+        "            if worker in own:\n                continue\n",
+        "",
+        (f"{_LOST}::test_a_worker_never_recovers_its_own_processes",),
+    ),
+    Mutation(
+        "the dead of this machine are left to their lease",
+        "a restart waits for it",
+        "minicelery/recovery.py",
+        "identity.are_gone(_marks(facts)):",
+        "False:",
+        (f"{_LOST}::test_a_worker_of_this_machine_whose_processes_are_gone_is_recovered_at_once",),
+    ),
+    Mutation(
+        "processes of another machine are looked for on this one",
+        "the living of another container of the same name are taken for gone",
+        "minicelery/recovery.py",
+        'if facts.get("machine") == self._machine and identity',
+        "if identity",
+        (f"{_LOST}::test_a_worker_of_another_machine_is_left_to_its_lease",),
+    ),
+    Mutation(
+        "a worker is gone when one of its processes is",
+        "a child that lives on without its parent for a moment is recovered while it works",
+        "minicelery/identity.py",
+        "return bool(named) and all(",
+        "return bool(named) and any(",
+        (f"{_LOST}::test_a_worker_is_not_gone_while_one_of_its_processes_lives",),
+    ),
+    Mutation(
+        "a process is known by its id alone",
+        "the tasks of the dead wait while somebody else has the id",
+        "minicelery/identity.py",
+        'mark(int(one.partition(":")[0])) != one for',
+        'not mark(int(one.partition(":")[0])) for',
+        (f"{_LOST}::test_a_worker_is_gone_though_another_process_has_got_its_id",),
+    ),
+)
+
+_REPLICATED = (
+    Mutation(
+        "an answer does not wait for a replica that was asked for",
+        "a failover loses what was accepted",
+        "minicelery/scripts.py",
+        "        if replicas < 1:\n",
+        "        if False:\n",
+        (f"{_REPLICATION}::test_a_submission_that_no_replica_confirms_says_so_and_may_be_repeated",),
+    ),
+    Mutation(
+        "a repeated submission writes nothing",
+        "it is answered although no replica has the task",
+        "minicelery/lua/enqueue.lua",
+        "if there_before and #fresh == 0 then",
+        "if false then",
+        (f"{_REPLICATION}::test_a_repeat_that_finds_its_task_is_not_answered_before_a_replica_has_it",),
+    ),
+)
+
 _DOCTOR = (
     Mutation(
         "the doctor looks once",
@@ -149,11 +254,18 @@ _DOCTOR = (
         "tasks that move are reported as lost",
         "minicelery/doctor.py",
         "            if violation := self._locate(task_id, places.get(task_id, ())):\n",
-        "            [task] = self._tasks([task_id])\n"
-        "            names = [_name(place, task) for place in places.get(task_id, ())]\n"
-        "            if violation := _judge(task_id, task[0], names):\n",
+        "            [task] = self._standings([task_id])\n"
+        '            if violation := judge(task_id, "", task.words(task_id, places.get(task_id, ()))):\n',
         (f"{_DOCTORS}::test_a_task_that_moves_at_every_look_is_not_reported",),
+    ),
+    Mutation(
+        "the doctor repairs what it has seen once",
+        "a task on its way is moved under the hands of who moves it",
+        "minicelery/doctor.py",
+        "elif survey.holders and violation == self._locate(subject, where):",
+        "elif survey.holders:",
+        ("store/test_repair.py::test_what_changed_between_the_two_looks_is_left_alone",),
     ),
 )
 
-GUARDS_IN_PYTHON = (*_CLOCK, *_LINK, *_WORKER, *_DOCTOR)
+GUARDS_IN_PYTHON = (*_CLOCK, *_LINK, *_WORKER, *_LOST_WORKERS, *_REPLICATED, *_DOCTOR)
