@@ -9,7 +9,7 @@ from .catalogue import MUTATIONS
 from .running import Verdict, failure_without_mutation, verdict_on
 
 _BASELINE_LIMIT = 600.0
-_WIDTH = 58
+_WIDTH = 60
 
 
 def main(words: list[str]) -> int:

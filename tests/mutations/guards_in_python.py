@@ -4,6 +4,7 @@ from .mutation import Mutation
 
 _CLOCKS = "faults/test_clocks.py"
 _CONSUMER = "unit/test_consumer.py"
+_BURIAL = "unit/test_burial.py"
 _LOST = "faults/test_lost_workers.py"
 _REPLICATION = "store/test_replication.py"
 _DOCTORS = "store/test_doctor.py"
@@ -140,9 +141,25 @@ _WORKER = (
         "a child's tasks are left to the end of its lease",
         "they wait for it though their process is known to be dead",
         "minicelery/worker/burial.py",
-        "            found = broker.recover(child.worker, begun, cause=cause)\n",
-        '            raise RuntimeError("left to the lease")\n',
-        ("real/test_worker.py::test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once",),
+        "        for estate in [*self._estates]:\n",
+        "        for estate in [*self._estates][:0]:\n",
+        (f"{_BURIAL}::test_what_a_dead_child_had_in_hand_is_ready_and_what_had_begun_counts_a_crash",),
+    ),
+    Mutation(
+        "a child's tasks are forgotten when Redis is away",
+        "they wait for the end of the lease though their process is known to be dead",
+        "minicelery/worker/burial.py",
+        "            except RedisUnavailable as error:\n",
+        "            except RedisUnavailable as error:\n                self._estates.clear()\n",
+        (f"{_BURIAL}::test_what_redis_does_not_take_back_is_tried_again",),
+    ),
+    Mutation(
+        "a child that we have killed counts crashes",
+        "what ran beside a task that overran its limit ends in quarantine",
+        "minicelery/worker/burial.py",
+        "begun = () if code == 0 or child.is_innocent else",
+        "begun = () if code == 0 else",
+        (f"{_BURIAL}::test_a_child_whose_end_no_task_has_brought_about_counts_no_crash",),
     ),
     Mutation(
         "a child is not ended with its parent",

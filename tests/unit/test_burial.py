@@ -1,0 +1,95 @@
+"""What becomes of the tasks of a child that has ended."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from minicelery import MiniCelery
+from minicelery.broker import Broker, Recovery
+from minicelery.config import Config
+from minicelery.errors import RedisUnavailable
+from minicelery.worker.board import Board
+from minicelery.worker.burial import Burial
+from minicelery.worker.order import Hello
+from minicelery.worker.running import Running
+from tests.store.conftest import Desk
+
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.fixture
+def desk(fake_app: MiniCelery) -> Desk:
+    return Desk(fake_app)
+
+
+@pytest.fixture
+def child(desk: Desk) -> Callable[[str], Running]:
+    """A child that has ended as the program does, with "begun" and "claimed" in the hands of its two threads."""
+    desk.hire("w")
+    desk.submit("begun", "claimed")
+    board = Board.create()
+    for thread, delivery in enumerate((desk.take(), desk.take())):
+        board.open_slot(thread)
+        board.take(thread, delivery.id, delivery.token)
+    board.begin(0, 1.0)
+
+    def end(program: str) -> Running:
+        process = subprocess.Popen([sys.executable, "-c", program])
+        process.wait()
+        control = os.open(os.devnull, os.O_WRONLY)
+        return Running("w", process, board, control, 0.0, False, 0, hello=Hello(config=Config()))
+
+    return end
+
+
+def crashes(desk: Desk) -> dict[str, int]:
+    return {task: desk.app.inspector.task(task).crashes for task in ("begun", "claimed")}
+
+
+def test_what_a_dead_child_had_in_hand_is_ready_and_what_had_begun_counts_a_crash(
+    desk: Desk, child: Callable[[str], Running]
+) -> None:
+    burial = Burial()
+
+    burial.bury(child(CRASH))
+    burial.recover(desk.broker, stopping=False)
+
+    assert desk.where("begun") == desk.where("claimed") == ["PENDING", "ready"]
+    assert crashes(desk) == {"begun": 1, "claimed": 0}
+    assert desk.app.inspector.task("begun").last_crash == "was ended by SIGKILL"
+    desk.lawful()
+
+
+@pytest.mark.parametrize(
+    ("program", "is_killed_by_us"), [("", False), (CRASH, True)], ids=["it has ended in order", "we have killed it"]
+)
+def test_a_child_whose_end_no_task_has_brought_about_counts_no_crash(
+    desk: Desk, child: Callable[[str], Running], program: str, is_killed_by_us: bool
+) -> None:
+    burial, ended = Burial(), child(program)
+    ended.is_innocent = is_killed_by_us
+
+    burial.bury(ended)
+    burial.recover(desk.broker, stopping=True)
+
+    assert crashes(desk) == {"begun": 0, "claimed": 0}
+    assert "2 handed back" in burial.account()
+
+
+def test_what_redis_does_not_take_back_is_tried_again(desk: Desk, child: Callable[[str], Running]) -> None:
+    class Away(Broker):
+        def recover(self, *args: object, **options: object) -> Recovery:
+            raise RedisUnavailable("away")
+
+    burial = Burial()
+    burial.bury(child(CRASH))
+    burial.recover(Away(desk.app.scripts, desk.app.keys, 60), stopping=False)
+    assert "2 left to the end of the lease" in burial.account()
+
+    burial.recover(desk.broker, stopping=False)
+
+    assert desk.where("begun") == desk.where("claimed") == ["PENDING", "ready"]
+    assert "left to the end" not in burial.account()
