@@ -6,74 +6,24 @@ The scenarios are those of Celery's smoke tests for restarts and failovers.
 import itertools
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import redis
 
-from minicelery import MiniCelery, launch
-from minicelery.config import Config
-from minicelery.connection import connect
+from minicelery import MiniCelery
 from minicelery.embedded import EmbeddedServer, ServerOptions
-from minicelery.record import TaskRecord
 from minicelery.scripts import load
 from minicelery.states import Status
-from tests.conftest import make_app
 from tests.faults.conftest import declare
-from tests.faults.history import keep_history
 from tests.faults.proxy import FaultProxy
-from tests.faults.tasks import answer
+from tests.faults.scene import PATIENCE, Scene, counts, end, keep_history_of, kill, scene_on, start_again
 from tests.real.conftest import Crew, Worker
 from tests.stack import wait_until
 
-PATIENCE = 30.0
 #: A worker that soon says that Redis is away.
 IMPATIENT = {"MINICELERY_PATIENCE": "0.2"}
 WAYS = ("warm", "cold", "hard")
-
-
-@dataclass
-class Scene:
-    """An app that sends the tasks of ``tests.faults.tasks``, and workers that run them, on one server."""
-
-    app: MiniCelery
-    crew: Crew
-    results: list[Any] = field(default_factory=list)
-
-    def start(self, *arguments: str, **environ: str) -> Worker:
-        """A worker with two threads, if nothing else is said, and a lease for whose end nobody could wait."""
-        settings = {"MINICELERY_LEASE": "600", **environ}
-        return self.crew.start("--threads", "2", *arguments, app="tests.faults.tasks:app", **settings)
-
-    def work(self, seconds: float = 0.0, **options: Any) -> Any:
-        return self._send("work", seconds, options)
-
-    def linger(self) -> Any:
-        """A task that takes a minute in its first run, and no time in the next."""
-        return self._send("linger", str(self.crew.folder / f"marker{len(self.results)}"), {})
-
-    def running(self, *results: Any) -> None:
-        wait_until(lambda: all(one.status is Status.RUNNING for one in results), PATIENCE, "the start")
-
-    def lingering(self, *results: Any) -> None:
-        """Wait until the first run of each is on its way."""
-        self.running(*results)
-        markers = [Path(one.record.args[1]) for one in results]
-        wait_until(lambda: all(marker.exists() for marker in markers), PATIENCE, "the first run")
-
-    def all_finish(self) -> None:
-        """Every task that was sent finishes with its own result, and the law holds."""
-        for number, result in enumerate(self.results):
-            assert result.get(PATIENCE) == answer(number)
-        assert [str(violation) for violation in self.app.doctor.violations()] == []
-
-    def _send(self, name: str, detail: object, options: dict[str, Any]) -> Any:
-        result = self.app.tasks.find(name).apply_async([len(self.results), detail], **options)
-        self.results.append(result)
-        return result
 
 
 @pytest.fixture
@@ -86,66 +36,15 @@ def scene(crew: Crew, real_app: MiniCelery) -> Scene:
 def server_of_ours(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server that may be killed, and goes on from its data."""
     with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as running:
-        _keep_history_of(running)
+        keep_history_of(running)
         yield running
 
 
 @pytest.fixture
 def fragile(server_of_ours: EmbeddedServer, namespace: str, tmp_path: Path) -> Iterator[Scene]:
     """On a server that may be killed."""
-    yield from _scene_on(server_of_ours.url, namespace, tmp_path)
-
-
-def _scene_on(url: str, namespace: str, folder: Path) -> Iterator[Scene]:
-    crew = Crew(url, namespace, folder)
-    app = declare(make_app(connect(Config(redis_url=url)), namespace))
-    try:
-        yield Scene(app, crew)
-    finally:
-        for process in crew.workers:
-            launch.kill(process)
-        app.clients.close()
-
-
-def _start_again(server: EmbeddedServer) -> None:
-    server.start()
-    _keep_history_of(server)
-
-
-def _keep_history_of(server: EmbeddedServer) -> None:
-    with redis.Redis.from_url(server.url, protocol=2) as client:
-        keep_history(client)
-
-
-def end(worker: Worker, way: str) -> None:
-    """End a worker: finish what runs, stop now, or kill -9."""
-    if way == "hard":
-        kill(worker)
-        return
-    worker.signal(signal.SIGTERM)
-    if way == "cold":
-        wait_until(lambda: "stopping" in worker.text, what="the first signal")
-        worker.signal(signal.SIGTERM)
-    assert worker.end()[0] == 0
-
-
-def kill(worker: Worker) -> None:
-    """Kill -9 of the parent, and the end of all its children that follows from it."""
-    children = psutil.Process(worker.process.pid).children()
-    worker.process.kill()
-    worker.process.wait(10)
-    wait_until(lambda: not any(map(_is_running, children)), what="the end of the children")
-
-
-def _is_running(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def counts(record: TaskRecord) -> tuple[int, int, int]:
-    return record.deliveries, record.crashes, record.released
+    with scene_on(server_of_ours.url, namespace, tmp_path) as scene:
+        yield scene
 
 
 # ---- restarts of the worker --------------------------------------------------------------------
@@ -290,7 +189,7 @@ def test_redis_is_killed_and_comes_back_and_again(fragile: Scene, server_of_ours
         server_of_ours.kill()
         if outage == "long":
             _noticed(worker)
-        _start_again(server_of_ours)
+        start_again(server_of_ours)
         fragile.work()
 
         fragile.all_finish()
@@ -303,7 +202,7 @@ def test_an_idle_worker_outlives_a_kill_of_redis(fragile: Scene, server_of_ours:
 
     server_of_ours.kill()
     _noticed(worker)
-    _start_again(server_of_ours)
+    start_again(server_of_ours)
     for _ in range(5):
         fragile.work()
 
@@ -327,7 +226,7 @@ def test_redis_and_the_worker_are_killed_with_work_in_every_state(
 
     server_of_ours.kill()
     kill(worker)
-    _start_again(server_of_ours)
+    start_again(server_of_ours)
     fragile.start()
 
     fragile.all_finish()
@@ -343,7 +242,7 @@ def test_a_worker_is_told_to_stop_while_redis_is_away(fragile: Scene, server_of_
     server_of_ours.kill()
     worker.signal(signal.SIGTERM)
     wait_until(lambda: "stopping" in worker.text, what="the signal")
-    _start_again(server_of_ours)
+    start_again(server_of_ours)
     assert worker.end()[0] == 0
     fragile.start()
 
@@ -365,21 +264,20 @@ def test_connections_are_ended_by_client_kill(fragile: Scene) -> None:
 def test_claimed_work_whose_worker_never_heard_of_it_is_done_by_the_next(
     server: EmbeddedServer, namespace: str, tmp_path: Path
 ) -> None:
-    with FaultProxy(server.port) as proxy:
-        for scene in _scene_on(server.url, namespace, tmp_path):
-            scene.app.scripts.load_all()
-            worker = scene.start(MINICELERY_REDIS_URL=proxy.url).ready()
-            scene.work().get(PATIENCE)
-            proxy.set(silent=True)
-            proxy.lose_next(50, only=load("claim").sha.encode())
+    with FaultProxy(server.port) as proxy, scene_on(server.url, namespace, tmp_path) as scene:
+        scene.app.scripts.load_all()
+        worker = scene.start(MINICELERY_REDIS_URL=proxy.url).ready()
+        scene.work().get(PATIENCE)
+        proxy.set(silent=True)
+        proxy.lose_next(50, only=load("claim").sha.encode())
 
-            claimed = scene.work()
-            scene.running(claimed)
-            kill(worker)
-            scene.start()
+        claimed = scene.work()
+        scene.running(claimed)
+        kill(worker)
+        scene.start()
 
-            scene.all_finish()
-            assert claimed.record.deliveries == 2
+        scene.all_finish()
+        assert claimed.record.deliveries == 2
 
 
 def test_a_replica_is_promoted_and_the_old_master_comes_back(namespace: str, tmp_path: Path) -> None:
@@ -387,28 +285,28 @@ def test_a_replica_is_promoted_and_the_old_master_comes_back(namespace: str, tmp
         EmbeddedServer(ServerOptions(data=tmp_path / "first")) as first,
         EmbeddedServer(ServerOptions(data=tmp_path / "second")) as second,
         FaultProxy(first.port) as proxy,
+        scene_on(proxy.url, namespace, tmp_path) as scene,
     ):
-        for scene in _scene_on(proxy.url, namespace, tmp_path):
-            _keep_history_of(first)
-            _keep_history_of(second)
-            scene.start().ready()
-            for master, replica in ((first, second), (second, first)):
-                _follow(replica, master)
-                running = scene.work(0.5)
-                scene.running(running)
-                waiting = [scene.work() for _ in range(3)]
-                _wait_for_copies(master)
+        keep_history_of(first)
+        keep_history_of(second)
+        scene.start().ready()
+        for master, replica in ((first, second), (second, first)):
+            _follow(replica, master)
+            running = scene.work(0.5)
+            scene.running(running)
+            waiting = [scene.work() for _ in range(3)]
+            _wait_for_copies(master)
 
-                master.kill()
-                with redis.Redis.from_url(replica.url, protocol=2) as client:
-                    client.replicaof("NO", "ONE")
-                proxy.retarget(replica.port)
-                scene.work()
+            master.kill()
+            with redis.Redis.from_url(replica.url, protocol=2) as client:
+                client.replicaof("NO", "ONE")
+            proxy.retarget(replica.port)
+            scene.work()
 
-                scene.all_finish()
-                assert counts(running.record) == (1, 0, 0)
-                assert {result.record.crashes for result in waiting} == {0}
-                _start_again(master)
+            scene.all_finish()
+            assert counts(running.record) == (1, 0, 0)
+            assert {result.record.crashes for result in waiting} == {0}
+            start_again(master)
 
 
 def _follow(replica: EmbeddedServer, master: EmbeddedServer) -> None:
