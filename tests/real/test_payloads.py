@@ -159,6 +159,7 @@ class Returning:
     """A task with a given result, that would be retried for anything."""
 
     policy = RetryPolicy(retry_for=(BaseException,))
+    time_limit: float | None = None
 
     def __init__(self, value: Any) -> None:
         self.value = value
