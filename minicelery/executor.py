@@ -1,5 +1,7 @@
 """Runs one delivery and says how it ended. Knows no Redis."""
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -44,19 +46,33 @@ class Executor:
         """How the run ended; None when it found out that its delivery is no longer the current one.
 
         Whatever user code raises is an outcome, ``SystemExit`` and ``KeyboardInterrupt`` included: a thread
-        of the worker never ends by what a task does.
+        of the worker never ends by what a task does. A process that the task has forked does not return.
         """
-        policy = _NEVER
+        process = os.getpid()
+        try:
+            return self._run(delivery)
+        finally:
+            if os.getpid() != process:
+                os._exit(0)
+
+    def _run(self, delivery: Delivery) -> Outcome | None:
+        policy, is_lost = _NEVER, False
+
+        def report(*progress: str) -> bool:
+            nonlocal is_lost
+            is_lost = not self._report(*progress)
+            return not is_lost
+
         try:
             task = self._find(delivery.name)
             policy = task.policy
             args, kwargs = codec.decode(delivery.args), codec.decode(delivery.kwargs)
             with self._around():
-                value = task.run(context_of(delivery, self._report), args, kwargs)
+                value = _call(task, context_of(delivery, report), args, kwargs)
             policy = _NEVER  # a result that can't be kept would be the same next time
             return succeed(codec.encode(value, "/result"))
-        except LeaseLost:
-            return None
+        except LeaseLost as error:
+            return None if is_lost else self._judge(error, delivery, policy)
         except BaseException as error:
             return self._judge(error, delivery, policy)
 
@@ -76,3 +92,13 @@ class Executor:
         except BaseException as broken:  # an exception class of user code that can't even be looked at
             body = {"type": "UnreadableError", "message": f"{type(broken).__name__} while reading the error"}
             return Outcome(Status.FAILED, codec.write({**body, "traceback": ""}))
+
+
+def _call(task: Runnable, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Run the task. A recursion limit that it lowers would hold for the worker's own code, in all threads."""
+    limit = sys.getrecursionlimit()
+    try:
+        return task.run(context, args, kwargs)
+    finally:
+        if sys.getrecursionlimit() < limit:
+            sys.setrecursionlimit(limit)

@@ -85,7 +85,7 @@ def judge(error: BaseException, retry_count: int, max_retries: int, policy: Retr
     if retry_count >= max_retries or not (asked or policy.covers(error)):
         return Outcome(Status.FAILED, body)
     countdown = error.countdown if isinstance(error, Retry) else None
-    delay = policy.delay(retry_count, random) if countdown is None else countdown
+    delay = policy.delay(retry_count, random) if countdown is None else check_countdown(countdown)
     return Outcome(Status.RETRYING, body, delay)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import pytest
 
 from minicelery import MiniCelery, TaskContext, codec
+from minicelery.errors import LeaseLost
 from minicelery.executor import Executor
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
@@ -107,6 +108,21 @@ def test_a_run_that_learns_that_its_lease_is_lost_has_no_outcome(fake_app: MiniC
     bench = Bench(fake_app, leased=False)
 
     assert bench.run(lambda self: self.progress(1), bind=True) is None
+
+
+def test_a_task_that_only_says_so_has_not_lost_its_lease(bench: Bench) -> None:
+    outcome = bench.run(lambda: _raise(LeaseLost("by its own words")), retry_count=3)
+
+    assert outcome
+    assert outcome.status is Status.FAILED
+
+
+def test_a_recursion_limit_that_a_task_lowers_is_raised_again(bench: Bench) -> None:
+    before = sys.getrecursionlimit()
+
+    bench.run(lambda: sys.setrecursionlimit(before - 100))
+
+    assert sys.getrecursionlimit() == before
 
 
 def test_an_asked_retry_is_a_retry(bench: Bench) -> None:

@@ -103,5 +103,13 @@ def test_a_countdown_that_is_no_wait_is_refused_where_it_is_given(countdown: obj
         Retry(countdown)
 
 
+def test_a_countdown_that_was_made_no_wait_afterwards_is_refused_too() -> None:
+    asked = Retry(1)
+    asked.countdown = float("inf")
+
+    with pytest.raises(InvalidInput, match="not a delay"):
+        judge(asked, 0, 3, RetryPolicy(), 0.5)
+
+
 def test_any_type_of_number_is_a_countdown() -> None:
     assert [Retry(number).countdown for number in (Decimal("1.5"), Fraction(1, 2), 0)] == [1.5, 0.5, 0.0]
