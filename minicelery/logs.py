@@ -1,8 +1,9 @@
 """How the processes of Mini-Celery log: sentences on a terminal, JSON lines elsewhere."""
 
+import contextlib
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -11,6 +12,14 @@ from .config import Config
 
 class _Ours(logging.StreamHandler[TextIO]):
     """A handler that may be replaced by the next call."""
+
+
+class Unfailing(logging.LoggerAdapter[logging.Logger]):
+    """A logger for threads that must go on whatever a handler raises: a task may have closed standard error."""
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(Exception):
+            self.logger.log(level, msg, *args, **kwargs)
 
 
 def for_people(config: Config) -> bool:

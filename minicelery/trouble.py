@@ -9,18 +9,20 @@ _FIRST = 0.05
 _LONGEST = 0.5
 #: Seconds without a failure after which an outage is over: a Redis that only reads answers some calls all the while.
 _SETTLED = 1.0
+_REMINDER = 60.0  #: seconds after which an error that goes on is told anew
 
 
 class Trouble:
     """Shared by the threads of a process, so that an outage is logged once and not by each of them."""
 
-    def __init__(self, log: logging.Logger, world: World) -> None:
+    def __init__(self, log: "logging.Logger | logging.LoggerAdapter[logging.Logger]", world: World) -> None:
         self._log = log
         self._world = world
         self._lock = threading.Lock()
         self._since: float | None = None
         self._answered: float | None = None  # the first answer since the last failure
         self._times: dict[int, int] = {}
+        self._told: dict[str, float] = {}
 
     def pause_after(self, error: Exception) -> float:
         """Seconds this thread should wait before it tries again: full jitter, up to half a second."""
@@ -49,3 +51,10 @@ class Trouble:
                 self._log.warning("Redis is back after %.1f s", self._answered - self._since)
                 self._since = self._answered = None
                 self._times.clear()
+
+    def is_news(self, error: Exception) -> bool:
+        """Whether an error that is no outage should be told: each once a minute, however many threads meet it."""
+        text, now = str(error), self._world.monotonic()
+        with self._lock:
+            self._told = {known: when for known, when in self._told.items() if now - when < _REMINDER}
+            return self._told.setdefault(text, now) == now

@@ -91,8 +91,9 @@ class Upkeep:
                 self._alarm.close()
                 listening = False
                 self._stopping.wait(self._trouble.pause_after(error))
-            except Exception:
-                _log.exception("upkeep met an error of its own; it goes on")
+            except Exception as error:
+                if self._trouble.is_news(error):
+                    _log.exception("upkeep met an error that is no outage; 'minicelery doctor' may know more")
                 self._stopping.wait(1)
         self._alarm.close()
 

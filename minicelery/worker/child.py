@@ -23,7 +23,7 @@ from .consumer import Bench
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
 
-_log = logging.getLogger("minicelery.worker")
+_log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 _FAREWELL_PATIENCE = 1.0
 _IDLE_GRACE = 1.0  #: seconds that idle threads have to end by themselves
 _IDLE_IN_QUARANTINE = 10.0  #: seconds without work after which the process for tasks in quarantine ends
@@ -196,7 +196,12 @@ def _refuse(order: Order, fault: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main(Order.load(sys.argv[1]))
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)  # threads that still run user code can't be joined
+    code = 1
+    try:
+        code = main(Order.load(sys.argv[1]))
+        logging.shutdown()
+        sys.stdout.flush()
+    except BaseException:
+        _log.critical("a child ends by a fault", exc_info=True)
+    finally:
+        os._exit(code)  # threads that still run user code can't be joined

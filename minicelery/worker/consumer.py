@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .. import codec
+from .. import codec, logs
 from ..broker import Broker, Claim, Claimed, Settlement
 from ..doorbell import Doorbell
 from ..errors import RedisUnavailable
+from ..law import shown
 from ..message import Delivery
 from ..outcome import Outcome, describe_error
 from ..states import Status
@@ -19,7 +20,7 @@ from ..world import World
 from .board import Board, Count, Limit
 
 T = TypeVar("T")
-_log = logging.getLogger("minicelery.worker")
+_log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 _UNLEASED_PAUSE = 0.2
 _PAUSE_AFTER_A_FAULT = 1.0
 _PASSED_ON = {
@@ -67,7 +68,7 @@ class Consumer:
         woken = False
         while not self.is_given_up and (claimed := self._claim(woken)):
             if claimed.dropped:
-                dropped = ", ".join(map(_on_one_line, claimed.dropped))
+                dropped = ", ".join(map(shown, claimed.dropped))
                 _log.warning("dropped ids under which no task of ours waits: %s", dropped)
             for delivery in claimed.deliveries:
                 self._work(delivery)
@@ -188,8 +189,9 @@ class Consumer:
             answer = call()
         except RedisUnavailable as error:
             self._pause(bench.trouble.pause_after(error))
-        except Exception:
-            _log.exception("thread %d met an error of the worker itself; it tries again", self._thread)
+        except Exception as error:
+            if bench.trouble.is_news(error):
+                _log.exception("met an error that is no outage; trying again, and 'minicelery doctor' may know more")
             self._pause(_PAUSE_AFTER_A_FAULT)
         else:
             bench.trouble.over()

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from .. import logs
 from ..broker import Broker
 from ..errors import RedisUnavailable
 from ..states import Status
@@ -14,7 +15,7 @@ from .board import Count
 from .consumer import Bench, Consumer
 from .overrun import settlement
 
-_log = logging.getLogger("minicelery.worker")
+_log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 #: Threads that may hang in a child. With one more it is replaced, as each keeps its memory for ever.
 MOST_GIVEN_UP = 3
 
@@ -83,12 +84,13 @@ class Pool:
         future.add_done_callback(lambda done: self._ended(consumer, done))
 
     def _ended(self, consumer: Consumer, future: "Future[None]") -> None:
-        if error := future.exception():
-            _log.critical("a worker thread has ended by %r; this child is replaced", error, exc_info=error)
-            self.has_broken = True
+        error = future.exception()
         with self._lock:
             self.alive -= not consumer.is_given_up
+            self.has_broken = self.has_broken or error is not None
         self._on_end()
+        if error:
+            _log.critical("a worker thread has ended by %r; this child is replaced", error, exc_info=error)
 
 
 def _stack(ident: int | None) -> str:

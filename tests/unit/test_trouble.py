@@ -59,3 +59,15 @@ def test_pauses_grow_with_full_jitter_up_to_half_a_second_and_start_anew_afterwa
 
     assert pauses == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
     assert trouble.pause_after(ConnectionError()) == 0.05
+
+
+def test_an_error_that_goes_on_is_news_once_a_minute() -> None:
+    clock = Clock()
+    trouble = _trouble(clock)
+    one, other = ValueError("wrong type"), ValueError("another")
+
+    assert [trouble.is_news(error) for error in (one, other)] == [True, True]
+    for clock.now in (11.0, 40.0, 69.9):
+        assert not trouble.is_news(one)
+    clock.now = 70.0
+    assert trouble.is_news(one)
