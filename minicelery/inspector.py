@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
 
 from . import codec
 from .connection import Client, translated
@@ -29,19 +32,18 @@ class Inspector:
 
     def task(self, task_id: str) -> TaskRecord:
         """The task's record, or ``TaskNotFound``."""
-        with translated("reading a task"):
-            fields = self._client.hgetall(self._keys.task(task_id))
-        if not fields:
+        [record] = self.tasks([task_id])
+        if record is None:
             raise TaskNotFound(task_id)
-        return parse(fields)
+        return record
 
     def tasks(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
-        """The records of some hundred tasks in one round trip, None for those that are not there."""
+        """The records of some hundred tasks in one round trip, None for what is not there or is no whole task."""
         with translated("reading tasks"):
             pipe = self._client.pipeline(transaction=False)
             for task_id in task_ids:
                 pipe.hgetall(self._keys.task(task_id))
-            return [parse(fields) if fields else None for fields in pipe.execute()]
+            return [_record(answer) for answer in pipe.execute(raise_on_error=False)]
 
     def queue_length(self, queue: str) -> int:
         with translated("reading a queue"):
@@ -118,6 +120,18 @@ class Inspector:
         with translated("listing keys"):
             for key in self._client.scan_iter(match=f"{_literal(start)}*", count=500):
                 yield key.removeprefix(start)
+
+
+def _record(answer: Any) -> TaskRecord | None:
+    """The record in an answer to HGETALL. What another program has put under the key of a task is none."""
+    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    try:
+        return parse(answer) if answer else None
+    except (KeyError, ValueError):
+        return None
 
 
 def _seconds(time: tuple[int, int]) -> float:

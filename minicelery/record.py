@@ -47,16 +47,17 @@ class TaskRecord:
 
 def parse(fields: Mapping[str, str]) -> TaskRecord:
     """The record of a task hash's fields. Raises ``ValueError`` or ``KeyError`` for a hash that no script wrote."""
+    args = _json(fields, "args")
     return TaskRecord(
         id=fields["id"],
         name=fields["name"],
-        args=codec.decode(fields["args"]),
-        kwargs=codec.decode(fields["kwargs"]),
+        args=args if isinstance(args, list) else [args],
+        kwargs=_object(fields, "kwargs") or {},
         queue=fields["queue"],
         status=Status(fields["status"]),
         result=_json(fields, "result"),
-        error=_json(fields, "error"),
-        progress=_json(fields, "progress"),
+        error=_object(fields, "error"),
+        progress=_object(fields, "progress"),
         retry_count=int(fields["retry_count"]),
         max_retries=int(fields["max_retries"]),
         deliveries=int(fields.get("deliveries", 0)),
@@ -73,7 +74,16 @@ def parse(fields: Mapping[str, str]) -> TaskRecord:
 
 
 def _json(fields: Mapping[str, str], name: str) -> Any:
-    return codec.decode(fields[name]) if name in fields else None
+    """The value of a field. A text that is no JSON, which another program must have written, stands for itself."""
+    try:
+        return codec.decode(fields[name]) if name in fields else None
+    except (ValueError, RecursionError):
+        return fields[name]
+
+
+def _object(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
+    value = _json(fields, name)
+    return value if isinstance(value, dict) else None
 
 
 def _seconds(fields: Mapping[str, str], name: str) -> float | None:

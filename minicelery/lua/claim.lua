@@ -7,21 +7,12 @@
 -- event started
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
-local WANTED = {'status', 'name', 'args', 'kwargs', 'queue', 'retry_count', 'max_retries', 'updated_at', 'deliveries', 'token'}
-local ALWAYS_THERE, LONGEST_ID, MOST_DROPPED = 8, 128, 100
+local MOST_DROPPED = 100
 local at = now()
 
--- The task at a key, or nil for what no script of ours has written: its fields must all be there, its numbers be numbers.
-local function whole(id)
-  local task = #id <= LONGEST_ID and fields(id, unpack(WANTED))
-  if not task then return nil end
-  for i = 1, ALWAYS_THERE do if not task[i] then return nil end end
-  return tonumber(task[6]) and tonumber(task[7]) and tonumber(task[8]) and task or nil
-end
-
 local function delivery(id, token, deliveries, task)
-  return {id, token, deliveries, task[2], task[3], task[4], task[5], task[6], task[7],
-    stamp(math.max(0, at - tonumber(task[8])))}
+  return {id, token, deliveries, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries,
+    stamp(math.max(0, at - tonumber(task.updated_at)))}
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
@@ -39,8 +30,8 @@ if number == last then
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
     local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i])
-    if task and task[1] == 'RUNNING' and task[10] == held[i + 1] then
-      again[#again + 1] = delivery(held[i], held[i + 1], tonumber(task[9]), task)
+    if task and task.status == 'RUNNING' and task.token == held[i + 1] then
+      again[#again + 1] = delivery(held[i], held[i + 1], tonumber(task.deliveries), task)
     end
   end
   return again
@@ -56,7 +47,7 @@ for i = 4, #KEYS, 2 do
     for j = #ids, 1, -1 do
       local task = not seen[ids[j]] and whole(ids[j])
       seen[ids[j]] = true
-      if task and task[1] == 'PENDING' then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
+      if task and task.status == 'PENDING' then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
     end
     offset = offset + #ids
     if #ids < want then break end
@@ -79,14 +70,14 @@ end
 local answer = {'ok', dropped}
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]
-  local deliveries = tonumber(task[9] or 0) + 1
+  local deliveries = tonumber(task.deliveries or 0) + 1
   local token = string.format('%d.%s', deliveries, nonce)
   redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'deliveries', deliveries,
     'worker', worker, 'started_at', stamp(at), 'updated_at', stamp(at))
   redis.call('HDEL', key.task(id), 'progress', 'due')
   redis.call('HSET', claimed, id, token)
   emit(id, 'started', '{"task_id":"' .. id .. '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
-    .. task[6] .. ',"at":' .. when(at) .. '}')
+    .. task.retry_count .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, deliveries, task)
 end
 return answer

@@ -72,49 +72,48 @@ local function fields(id, ...)
   return values
 end
 
--- ---- What locate and repair share
-
-local NAME, COUNT, TIME = '^[%w_.:-]+$', '^%d+$', '^%d+%.?%d*$'
-local NEEDED = {{'id', NAME}, {'name', NAME}, {'queue', NAME}, {'status', '^%u+$'}, {'retry_count', COUNT},
-  {'max_retries', COUNT}, {'created_at', TIME}, {'updated_at', TIME}}
-local COUNTERS = {'deliveries', 'crashes', 'solo_crashes', 'released'}
+local NAME, COUNT, TIME, ANY = '^[%w_.:-]+$', '^%d+$', '^%d+%.?%d*$', false
+local FIELDS = {'status', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at', 'args', 'kwargs',
+  'deliveries', 'crashes', 'solo_crashes', 'released', 'token', 'worker', 'lane', 'due'}
+local RULES = {ANY, NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, ANY, ANY, COUNT, COUNT, COUNT, COUNT, ANY, ANY, ANY, ANY}
+local NEEDED, LONGEST = 10, 128
+-- The place that each state names.
 local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
 
--- The field that makes a hash no whole task, as no script of ours has written it; nil for a whole one.
-local function fault_of(id, task)
-  for _, rule in ipairs(NEEDED) do
-    local value = redis.call('HGET', task, rule[1])
-    if not value or #value > 128 or not string.find(value, rule[2]) then return rule[1] end
+-- A task by the names of its fields. For what no script of ours has written: nil, and the field that is missing or wrong.
+local function whole(id)
+  local values = redis.pcall('HMGET', key.task(id), unpack(FIELDS))
+  if values.err then return nil, 'type' end
+  local task = {}
+  for i = 1, #FIELDS do
+    local name, rule, value = FIELDS[i], RULES[i], values[i]
+    if not value and i <= NEEDED then return nil, name end
+    if value and rule and (#value > LONGEST or not string.find(value, rule)) then return nil, name end
+    if value then task[name] = value end
   end
-  for _, name in ipairs(COUNTERS) do
-    if not string.find(redis.call('HGET', task, name) or '0', COUNT) then return name end
-  end
-  for _, name in ipairs({'args', 'kwargs'}) do
-    if redis.call('HEXISTS', task, name) == 0 then return name end
-  end
-  if redis.call('HGET', task, 'id') ~= id then return 'id' end
-  if key.queue(redis.call('HGET', task, 'queue')) == key.dead_letter() then return 'queue' end
-  return not HOMES[redis.call('HGET', task, 'status')] and 'status' or nil
+  if task.id ~= id then return nil, 'id' end
+  if not HOMES[task.status] then return nil, 'status' end
+  if key.queue(task.queue) == key.dead_letter() then return nil, 'queue' end
+  return task
 end
+
+-- ---- What locate and repair share
 
 -- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), the keys of its
 -- own ready list and of the claimed hash that rightly has it, and whether its life is 'forever' or 'expiring' wrongly.
 local function examine(id, workers)
-  local task = key.task(id)
-  local kind = redis.call('TYPE', task).ok
-  if kind == 'none' then return {state = ''} end
-  local fault = kind == 'hash' and fault_of(id, task) or kind ~= 'hash' and 'type'
-  if fault then return {state = 'INCOMPLETE', fault = fault} end
-  local state, queue, lane, token, worker, due = unpack(redis.call('HMGET', task, 'status', 'queue', 'lane', 'token',
-    'worker', 'due'))
-  local ready = lane == 'quarantine' and key.quarantine(queue) or key.queue(queue)
-  local found = {state = state, queue = queue, lane = lane, due = tonumber(due or nil), ready = ready}
-  local claimed = state == 'RUNNING' and worker and redis.call('ZSCORE', workers, worker) and key.claimed(worker)
-  if claimed and redis.call('TYPE', claimed).ok == 'hash' and redis.call('HGET', claimed, id) == token then
+  if redis.call('EXISTS', key.task(id)) == 0 then return {state = ''} end
+  local task, fault = whole(id)
+  if not task then return {state = 'INCOMPLETE', fault = fault} end
+  local ready = task.lane == 'quarantine' and key.quarantine(task.queue) or key.queue(task.queue)
+  local found = {state = task.status, queue = task.queue, lane = task.lane, due = tonumber(task.due or nil), ready = ready}
+  local claimed = task.status == 'RUNNING' and task.worker and redis.call('ZSCORE', workers, task.worker)
+    and key.claimed(task.worker)
+  if claimed and redis.call('TYPE', claimed).ok == 'hash' and redis.call('HGET', claimed, id) == task.token then
     found.claimed = claimed
   end
-  local expires = redis.call('PTTL', task) >= 0
-  if expires ~= (state == 'SUCCESS') then found.life = expires and 'expiring' or 'forever' end
+  local expires = redis.call('PTTL', key.task(id)) >= 0
+  if expires ~= (task.status == 'SUCCESS') then found.life = expires and 'expiring' or 'forever' end
   return found
 end
 
