@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from . import codec
 from .keys import Keys
 from .message import Delivery, Message
-from .outcome import MOST_CRASHES, MOST_SOLO_CRASHES
+from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
 from .scripts import Scripts
 from .states import Status
 
@@ -145,8 +145,8 @@ class Broker:
         """
         parts = (self._keys.worker, self._keys.claimed, self._keys.claims, self._keys.wake)
         keys = [self._keys.workers, self._keys.dead_letter, *(part(worker) for part in parts)]
-        args = [worker, "expired" if expired else "ended", RECOVER_BATCH, MOST_CRASHES, MOST_SOLO_CRASHES]
-        args += [codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
+        args = [worker, "expired" if expired else "ended", RECOVER_BATCH]
+        args += [MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL, codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
         ready, quarantined, dead, left = 0, 0, 0, 1
         while left:
             counts = self._scripts.run("recover", keys, args)

@@ -11,8 +11,9 @@ from .states import Status
 
 MAX_RETRIES = 1000
 MAX_DELAY = 366 * 86_400.0
-#: Crashes of its process after which a task runs alone, in quarantine, and those there after which it is a dead letter.
-MOST_CRASHES, MOST_SOLO_CRASHES = 2, 3
+#: Crashes of its process after which a task runs alone, in quarantine; those of its process alone, and those in all,
+#: losses of whole workers included, after which it is a dead letter.
+MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL = 2, 3, 10
 _MOST_TRACEBACK = 16_384
 _MOST_MESSAGE = 4_096
 _ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py", "codec.py")}

@@ -3,19 +3,20 @@
 -- last task, and the numbers of its claims an hour later.
 -- KEYS  workers, dead letters, then worker, claimed, claims and wake of the worker
 -- ARGV  prefix, worker, 'ended' (its end is certain) or 'expired' (only if its lease is over), the most to recover in one
---       call, crashes that lead to quarantine, crashes alone that make a dead letter, what ended the process (to stand in
---       JSON), then the ids of tasks that had begun ('*' = all): these count a crash
+--       call, crashes that lead to quarantine, crashes alone and crashes in all that make a dead letter of a task there,
+--       what ended the process (to stand in JSON), then the ids of tasks that had begun ('*' = nobody knows which): these
+--       count a crash; one alone only by its id, as the loss of a whole worker or machine may have any cause
 -- =>    {made ready, of these in quarantine, dead letters, how many are left}; all 0 when there was nothing to do
 -- event queued | failed
 local workers, dead_letter, info, claimed, claims, wake = unpack(KEYS)
 local worker, why, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local most_crashes, most_solo_crashes, cause = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local most_crashes, most_alone, most_in_all, cause = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local at = now()
 local lease = tonumber(redis.call('ZSCORE', workers, worker) or nil)
 if why == 'expired' and (not lease or lease > at) then return {0, 0, 0, 0} end
 
 local begun = {}
-for i = 8, #ARGV do begun[ARGV[i]] = true end
+for i = 9, #ARGV do begun[ARGV[i]] = true end
 local held = redis.call('HGETALL', claimed)
 local gone, current = {}, {}
 for i = 1, math.min(#held, most * 2), 2 do
@@ -27,22 +28,21 @@ for i = 1, math.min(#held, most * 2), 2 do
   end
 end
 
--- Counts a crash, and says where it leads: the task's lane from now on, and whether this was once too often.
-local function crash(id, crashes, solo_crashes, lane)
-  redis.call('HSET', key.task(id), 'crashes', crashes + 1, 'last_crash', cause)
+-- Counts a crash, and says where it leads: the task's lane from now on, its crashes alone, and whether it is over.
+local function crash(id, crashes, alone, lane)
+  redis.call('HSET', key.task(id), 'crashes', crashes, 'last_crash', cause)
   if lane == 'quarantine' then
-    redis.call('HSET', key.task(id), 'solo_crashes', solo_crashes + 1)
-    return lane, solo_crashes + 1 >= most_solo_crashes
+    alone = alone + (begun[id] and 1 or 0)
+    redis.call('HSET', key.task(id), 'solo_crashes', alone)
+    return lane, alone, alone >= most_alone or crashes >= most_in_all
   end
-  if crashes + 1 >= most_crashes then
-    lane = 'quarantine'
-    redis.call('HSET', key.task(id), 'lane', lane)
-  end
-  return lane, false
+  if crashes < most_crashes then return lane, alone, false end
+  redis.call('HSET', key.task(id), 'lane', 'quarantine')
+  return 'quarantine', alone, false
 end
 
-local function bury(id, crashes, retry_count)
-  local err = '{"type":"WorkerCrashed","message":"its process crashed ' .. crashes .. ' times, ' .. most_solo_crashes
+local function bury(id, crashes, alone, retry_count)
+  local err = '{"type":"WorkerCrashed","message":"its process crashed ' .. crashes .. ' times, ' .. alone
     .. ' of them with no other task beside it; the last time it ' .. cause .. '","traceback":""}'
   redis.call('HSET', key.task(id), 'status', 'FAILED', 'error', err, 'updated_at', stamp(at))
   redis.call('LPUSH', dead_letter, id)
@@ -56,11 +56,11 @@ redis.call('ZADD', workers, 0, worker)
 if #gone > 0 then redis.call('HDEL', claimed, unpack(gone)) end
 local quarantined, buried = 0, 0
 for _, one in ipairs(current) do
-  local id, queue, crashes, solo_crashes, lane, retry_count = unpack(one, 1, 6)
+  local id, queue, crashes, alone, lane, retry_count = unpack(one, 1, 6)
   local is_over = false
-  if begun[id] or begun['*'] then lane, is_over = crash(id, crashes, solo_crashes, lane) end
+  if begun[id] or begun['*'] then lane, alone, is_over = crash(id, crashes + 1, alone, lane) end
   if is_over then
-    bury(id, crashes + 1, retry_count)
+    bury(id, crashes + 1, alone, retry_count)
     buried = buried + 1
   else
     make_ready(id, queue, lane, 'RPUSH', at)

@@ -73,14 +73,15 @@ class Model:
         for counter in (self.crashes, self.solo_crashes):
             counter.pop(task, None)
 
-    def crash(self, task: str) -> bool:
+    def crash(self, task: str, *, alone: bool) -> bool:
         """Count a crash; True if the task is a dead letter by now."""
         self.crashes[task] += 1
         if task in self.quarantined:
-            self.solo_crashes[task] += 1
-        elif self.crashes[task] >= 2:
+            self.solo_crashes[task] += alone
+            return self.solo_crashes[task] >= 3 or self.crashes[task] >= 10
+        if self.crashes[task] >= 2:
             self.quarantined.add(task)
-        return self.solo_crashes[task] >= 3
+        return False
 
     def knows_another(self, worker: str) -> bool:
         return worker != "w1" and self.leases.get("w1", 0) > self.now
@@ -269,7 +270,7 @@ class Machine(RuleBasedStateMachine):
             return
         model.claimed[worker].clear()
         model.leases.pop(worker, None)
-        buried = [task for task in lost if (begun or expired) and model.crash(task)]
+        buried = [task for task in lost if (begun or expired) and model.crash(task, alone=not expired)]
         self._adopt_order([task for task in lost if task not in buried], buried)
 
     def _adopt_order(self, recovered: list[str], buried: list[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from minicelery.broker import Recovery
+from minicelery.broker import ALL, Recovery
 from minicelery.message import Delivery
 from minicelery.states import Status
 from tests.store.conftest import Desk
@@ -67,6 +67,23 @@ def test_the_third_crash_alone_makes_a_dead_letter_that_says_what_killed_it(
     last = json.loads(heard()[-1])
     assert (last["event"], last["data"]["error"]) == ("failed", record.error)
     desk.lawful()
+
+
+def test_losses_of_whole_workers_end_a_task_in_quarantine_only_after_many(desk: Desk) -> None:
+    desk.submit("t")
+    crash(desk, 2)
+    for _ in range(7):
+        desk.hire("w")
+        assert desk.claim(quarantine=True).deliveries
+        assert desk.broker.recover("w", [ALL], cause="was lost") == Recovery(ready=1, quarantined=1)
+
+    desk.hire("w")
+    desk.claim(quarantine=True)
+    assert desk.broker.recover("w", [ALL], cause="was lost") == Recovery(dead=1)
+
+    error = desk.app.inspector.task("t").error
+    assert error is not None
+    assert error["message"].startswith("its process crashed 10 times, 0 of them with no other task beside it")
 
 
 def test_what_had_not_begun_when_its_process_died_counts_no_crash(desk: Desk) -> None:

@@ -599,7 +599,7 @@ def test_a_worker_in_recovery_can_claim_nothing_more(desk: Desk) -> None:
     keys = desk.app.keys
     parts = [keys.workers, keys.dead_letter, keys.worker("w"), keys.claimed("w"), keys.claims("w"), keys.wake("w")]
 
-    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100, 2, 3, "was lost"]) == [100, 0, 0, 50]
+    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100, 2, 3, 10, "was lost"]) == [100, 0, 0, 50]
 
     assert not desk.claim().leased
 
