@@ -194,9 +194,7 @@ def test_a_child_does_not_outlive_a_killed_parent(crew: Crew) -> None:
     worker.kill_all()
 
 
-def test_a_task_that_holds_pythons_lock_for_three_leases_is_not_taken_away(
-    crew: Crew, tasks: MiniCelery
-) -> None:
+def test_a_task_that_holds_pythons_lock_for_three_leases_is_not_taken_away(crew: Crew, tasks: MiniCelery) -> None:
     crew.start("--threads", "2", MINICELERY_LEASE="0.5")
     crew.start("--threads", "1", MINICELERY_LEASE="0.5")
     result = call(tasks, "hold_the_lock", 27)
