@@ -101,10 +101,15 @@ class Chaos:
     # ---- processes ------------------------------------------------------------------------------
 
     def _do_child_kills(self) -> None:
-        if self._random.choice(self._stage.trees).kill_child(self._random):
+        if self._random.choice(self._stage.trees).kill_child(self._random, self._alone()):
             self.done["child_kills"] += 1
         else:
             self._later(_AGAIN, self._do_child_kills)
+
+    def _alone(self) -> set[int]:
+        """The children in which a task runs alone: to kill one of them again and again is to say that the task did."""
+        workers = self._stage.inspector.workers()
+        return {int(str(worker.info["pid"])) for worker in workers if worker.info.get("quarantine")}
 
     def _do_tree_kills(self) -> None:
         tree = self._random.choice(self._stage.trees)
@@ -145,7 +150,7 @@ class Chaos:
         return None
 
     def _kill_in_sleep(self, tree: Tree, pids: set[int]) -> None:
-        if tree.is_stopped and tree.pids() == pids and tree.kill_child(self._random):
+        if tree.is_stopped and tree.pids() == pids and tree.kill_child(self._random, self._alone()):
             self.done["killed in their sleep"] += 1
 
     def _wake(self, tree: Tree, pids: set[int]) -> None:

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -54,9 +54,9 @@ class Tree:
         self.is_stopped = False
         self._worker = self._start()
 
-    def kill_child(self, chance: random.Random) -> bool:
-        """Kill -9 of one child, which its parent replaces. False if there is none yet."""
-        children = self._processes()[1:]
+    def kill_child(self, chance: random.Random, spared: Collection[int] = ()) -> bool:
+        """Kill -9 of one child, which its parent replaces. False if there is none but those to be spared."""
+        children = [child for child in self._processes()[1:] if child.pid not in spared]
         if not children:
             return False
         with suppress(psutil.NoSuchProcess):
