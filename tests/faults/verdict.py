@@ -58,6 +58,7 @@ def judge(
         "tasks": len(evidence.plan),
         "finished": len(finished),
         "extra runs": sum(record.deliveries - record.retry_count - 1 for record in finished.values()),
+        "sent into quarantine": sum(record.quarantined for record in finished.values()),
         "crashes counted": sum(record.crashes for record in finished.values()),
     }
     return Verdict(faults, {**counted, **(figures or {})})
