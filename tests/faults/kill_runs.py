@@ -151,7 +151,7 @@ def kill_trees(options: KillOptions, folder: Path) -> Figures:
     """Kill -9 of the whole worker at random moments of its work, again and again, and a new start each time."""
     with _run(options, folder) as run:
         run.submit(options.tasks)
-        longest = 1.5 * options.tasks * options.seconds / options.threads / options.processes / options.kills
+        longest = options.tasks * options.seconds / options.threads / options.processes / options.kills
         started, worker = time.time(), run.start_worker()
         for _ in range(options.kills):
             before = run.finished()
