@@ -213,8 +213,8 @@ _KEEPING = (
         "a wait may be negative",
         "a jump of Redis's clock shows nonsense",
         f"{_LUA}/claim.lua",
-        "stamp(math.max(0, at - tonumber(task[8])))",
-        "stamp(at - tonumber(task[8]))",
+        "stamp(math.max(0, at - tonumber(task.updated_at)))",
+        "stamp(at - tonumber(task.updated_at))",
         ("faults/test_clocks.py::test_after_a_jump_back_a_running_task_stays_with_its_worker",),
     ),
 )
