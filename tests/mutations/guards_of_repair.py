@@ -49,6 +49,14 @@ GUARDS_OF_REPAIR = (
         (_BROKEN,),
     ),
     Mutation(
+        "a full Redis refuses repairs",
+        "what is broken stays so until memory is free",
+        f"{_LUA}/repair.lua",
+        "pass_full_memory(KEYS[4])\n",
+        "",
+        (f"{_REPAIR}::test_a_full_redis_can_be_repaired",),
+    ),
+    Mutation(
         "repair ignores the lane",
         "a poisoned task comes out of quarantine",
         f"{_LUA}/prelude.lua",

@@ -12,6 +12,8 @@ from minicelery import MiniCelery
 from minicelery.broker import Claim
 from minicelery.connection import Clients
 from minicelery.doctor import Doctor, Repair
+from minicelery.embedded import EmbeddedServer
+from minicelery.errors import TaskNotFound
 from minicelery.keys import Keys
 from minicelery.states import Status
 from minicelery.testing import drain
@@ -295,6 +297,22 @@ def test_a_hash_that_is_no_whole_task_is_kept_out_of_the_way_and_reported(
     assert commands.lrange(keys.queue("default"), 0, -1) == []
 
 
+def test_readers_take_what_is_no_whole_task_for_none(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("half", "other_type", "t")
+    for _ in range(3):
+        desk.fail(desk.take())
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    commands.hdel(keys.task("half"), "created_at")
+    commands.delete(keys.task("other_type"))
+    commands.set(keys.task("other_type"), "no hash")
+
+    assert [letter.id for letter in desk.app.dead_letters()] == ["t"]
+    for task_id in ("half", "other_type"):
+        with pytest.raises(TaskNotFound):
+            desk.app.inspector.task(task_id)
+
+
 def test_a_hash_that_is_made_whole_again_is_a_task_again(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t")
@@ -382,6 +400,24 @@ def test_workers_come_go_and_are_woken_without_breaking_a_law(desk: Desk) -> Non
     assert not desk.claim("never registered").leased
 
     assert repaired(desk) == []
+
+
+def test_a_full_redis_can_be_repaired() -> None:
+    with EmbeddedServer() as server:
+        app = MiniCelery("test", redis_url=server.url)
+        desk = Desk(app)
+        desk.hire("w")
+        desk.submit("t", "u")
+        desk.take()
+        desk.submit("later", due=4e9)
+        commands = app.clients.commands
+        commands.delete(app.keys.claimed("w"), app.keys.delayed, app.keys.queue("default"))
+        commands.config_set("maxmemory", "1mb")
+
+        assert len(repaired(desk)) == 3
+
+        desk.lawful()
+        app.clients.close()
 
 
 # ---- at work ------------------------------------------------------------------------------------
