@@ -400,6 +400,7 @@ def fork_and_return() -> str:
     """Both processes return; only one of them is the worker's."""
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # should it live on, it must not for ever
         return "the copy"
     os.waitpid(child, 0)
     return "the original"
@@ -409,6 +410,7 @@ def fork_and_return() -> str:
 def fork_and_raise() -> str:
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         raise SystemExit("the copy")
     os.waitpid(child, 0)
     return "the original"
