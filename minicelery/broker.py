@@ -146,7 +146,8 @@ class Broker:
         parts = (self._keys.worker, self._keys.claimed, self._keys.claims, self._keys.wake)
         keys = [self._keys.workers, self._keys.dead_letter, *(part(worker) for part in parts)]
         args = [worker, "expired" if expired else "ended", RECOVER_BATCH]
-        args += [MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL, codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
+        args += [MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL]
+        args += [codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
         ready, quarantined, dead, left = 0, 0, 0, 1
         while left:
             counts = self._scripts.run("recover", keys, args)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from . import codec, events, logs, up
+from . import codec, events, logs, server, up
 from .app import MiniCelery, read_config
 from .config import Config
 from .errors import (
@@ -267,6 +267,9 @@ def doctor(app: MiniCelery, check: bool, pause: float) -> None:
     What is found broken is looked at again after a pause, and repaired if it is broken in the same way. Exit code 1 if
     anything was broken, repaired or not.
     """
+    settings = server.check(app.clients.commands, replicated=app.config.durability == "replicated")
+    for fault in (*settings.refusals, *settings.warnings):
+        click.echo(fault, err=True)
     findings = app.doctor.violations() if check else app.doctor.repair(pause)
     found = 0
     for finding in findings:

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .config import Config
-from .errors import RedisFull, RedisUnavailable
+from .errors import ForeignData, RedisFull, RedisUnavailable
 from .link import CONNECT_TIMEOUT, ELSEWHERE, code, destination
 
 #: A client, or its Pub/Sub. Of its own types redis-py says "bytes or str" for every reply, which helps nobody.
@@ -86,6 +86,10 @@ def translated(doing: str) -> Iterator[None]:
         found = code(error)
         if found == "OOM":
             raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
+        if found == "WRONGTYPE":
+            raise ForeignData(
+                f"A key of ours holds something else while {doing}; see minicelery doctor: {error}"
+            ) from error
         if found in _REFUSALS or _FORBIDDEN in str(error):
             raise RedisUnavailable(f"Redis refuses while {doing}: {error}") from error
         if is_passing(error):

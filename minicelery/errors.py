@@ -123,6 +123,10 @@ class RedisFull(RedisUnavailable):
     """Redis has reached its memory limit and takes no new tasks until some are finished."""
 
 
+class ForeignData(RedisUnavailable):
+    """Another program has put something else under a key of ours; ``minicelery doctor`` names it."""
+
+
 class NotReplicated(RedisUnavailable):
     """No replica has confirmed the submission in time. The task is in Redis and may be run, but would be lost with it.
 

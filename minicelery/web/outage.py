@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, g, request
 
-from ..errors import MiniCeleryError, NotReplicated, RedisFull, RedisUnavailable
+from ..errors import ForeignData, MiniCeleryError, NotReplicated, RedisFull, RedisUnavailable
 from . import problems
 from .requests import celery
 
@@ -14,7 +14,7 @@ _PAUSE = 1.0  #: seconds after a failure during which nobody tries
 _NEEDLESS = ("alive", "document", "page", "file", "watch", "static", "watch_task", "plain")
 _UNASKED = (400, 413, 415, 422, 500)  #: answers that came about without Redis
 
-_ANSWERS = (RedisFull, NotReplicated)  #: of a Redis that is there
+_ANSWERS = (ForeignData, RedisFull, NotReplicated)  #: of a Redis that is there
 
 
 class Outage:

@@ -8,12 +8,12 @@ from typing import Any
 
 import psutil
 import pytest
-import redis
 
 from minicelery import MiniCelery, Task, launch
 from minicelery.config import Config
 from minicelery.connection import Clients, connect
 from minicelery.embedded import EmbeddedServer
+from minicelery.errors import ForeignData
 from minicelery.record import TaskRecord
 from minicelery.states import Status
 from tests.conftest import make_app
@@ -349,7 +349,7 @@ def test_a_queue_that_another_program_has_overwritten_is_told_once_and_survived(
     post.commands.set(queue, "another program's")
     refused = _refused(post)
 
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(ForeignData, match="WRONGTYPE"):
         post.send("add", 1, 2, task_id="t")
     assert not post.commands.exists(post.keys.task("t"))
     wait_until(lambda: _refused(post) > refused + 3, PATIENCE, "some claims")
@@ -372,7 +372,7 @@ def test_a_bell_that_another_program_has_overwritten_refuses_a_submission_whole(
         nasty_tasks.add.function, nasty_tasks.add.settings, real_app.submit, real_app.world.new_id
     )
 
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+    with pytest.raises(ForeignData, match="WRONGTYPE"):
         real_app.submit_many([add.s(1, 2), add.s(3, 4).set(queue="other")])
 
     assert list(real_app.inspector.task_ids()) == []

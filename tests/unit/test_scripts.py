@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from minicelery.connection import Clients
-from minicelery.errors import RedisFull, RedisUnavailable
+from minicelery.errors import ForeignData, RedisFull, RedisUnavailable
 from minicelery.keys import Keys
 from minicelery.scripts import Scripts
 from minicelery.world import World
@@ -88,5 +88,13 @@ def test_a_redis_that_refuses_is_unavailable(scripts: Callable[..., Scripts], te
 
 
 def test_an_error_of_ours_is_not_taken_for_an_outage(scripts: Callable[..., Scripts]) -> None:
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        _wake(scripts(redis.ResponseError("WRONGTYPE ours")))
+    with pytest.raises(redis.ResponseError, match="ours"):
+        _wake(scripts(redis.ResponseError("ERR ours")))
+
+
+@pytest.mark.parametrize("text", ["WRONGTYPE what", f"{OLD} -WRONGTYPE what"])
+def test_a_key_that_another_program_has_taken_is_said_so_with_the_cure(
+    scripts: Callable[..., Scripts], text: str
+) -> None:
+    with pytest.raises(ForeignData, match="see minicelery doctor"):
+        _wake(scripts(redis.ResponseError(text)))
