@@ -82,7 +82,7 @@ def test_a_task_that_holds_pythons_lock_beyond_its_limit_is_recorded_and_its_pro
     with pytest.raises(TaskFailed, match="TimeLimitExceeded"):
         call(tasks, "hold_the_lock_for_ever").get(PATIENCE)
 
-    assert "its process does not react: it is replaced" in worker.text
+    wait_until(lambda: "its process does not react: it is replaced" in worker.text, what="the log line")
     assert neighbour.get(PATIENCE) == "rested"
     assert neighbour.record.crashes == 0, "it is not to blame"
     worker.signal(signal.SIGTERM)
