@@ -32,6 +32,7 @@ class ServerOptions:
     port: int | None = None
     executable: Path | None = None
     patience: float = 60.0  # a long append-only file takes its time to load
+    fsync: str = "everysec"  # "always": what is answered is on disk, and not only a second or two later
 
 
 def find_server() -> Path:
@@ -129,7 +130,7 @@ class EmbeddedServer:
         for attempt in range(1, PORT_ATTEMPTS + 1):
             port = self.port or free_port()
             log_start = folder.log_size()
-            self._process = process = folder.launch([str(program), *_settings(port, folder)])
+            self._process = process = folder.launch([str(program), *_settings(port, folder, self.options.fsync)])
             try:
                 self.name = _wait_until_ready(process, port, self.options.patience)
             except ServerFailed as failure:
@@ -150,10 +151,10 @@ def free_port() -> int:
         return port
 
 
-def _settings(port: int, folder: "_Folder") -> list[str]:
+def _settings(port: int, folder: "_Folder", fsync: str) -> list[str]:
     return [
         *("--port", str(port), "--bind", HOST, "--daemonize", "no", "--dir", str(folder.path)),
-        *("--appendonly", "yes" if folder.is_kept else "no", "--appendfsync", "everysec", "--save", ""),
+        *("--appendonly", "yes" if folder.is_kept else "no", "--appendfsync", fsync, "--save", ""),
         *("--maxmemory-policy", "noeviction"),
     ]
 

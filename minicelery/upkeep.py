@@ -103,12 +103,12 @@ class Upkeep:
         if now >= due.beat:
             due.beat = now + self._office.lease / _BEATS_A_LEASE
             self._beat()
-            self._recovery.recover_kin(self._own(), self._office.host)
         if now >= due.promote:
             _, wait = self._broker.promote()
             due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
         if now >= due.recover:
             due.recover = now + EVERY
+            self._recovery.recover_kin(self._own(), self._office.host)
             self._recovery.recover_expired(self._own())
             self._office.every_second()
         left = min(due.beat, due.promote, due.recover) - self._world.monotonic()

@@ -6,7 +6,7 @@
 -- event scheduled | failed
 local workers, claimed, dead_letter, hash = unpack(KEYS)
 local worker, id, token, err = unpack(ARGV, 2, 5)
-local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5
+local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2
 local at = now()
 
 local function has(list, wanted)

@@ -55,9 +55,9 @@ def test_a_task_whose_name_another_worker_knows_is_left_to_it(crew: Crew, tasks:
     knowing = crew.start("--threads", "1").ready()
     wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both workers")
 
-    results = [call(tasks, "steps", 2) for _ in range(10)]
+    results = [call(tasks, "steps", 2) for _ in range(5)]
 
-    assert [result.get(PATIENCE) for result in results] == [2] * 10
+    assert [result.get(PATIENCE) for result in results] == [2] * 5
     assert tasks.inspector.dead_letter_count() == 0
     assert {result.record.retry_count for result in results} == {0}
     for worker in (ignorant, knowing):

@@ -35,10 +35,10 @@ def test_a_restarted_worker_does_not_wait_for_the_lease_of_the_killed_one(crew: 
 
 
 def test_a_worker_that_lives_on_takes_over_from_one_that_was_killed_beside_it(crew: Crew, tasks: MiniCelery) -> None:
-    doomed = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
+    doomed = crew.start("--threads", "1", MINICELERY_LEASE=LONG).ready()
     nap = call(tasks, "nap", 4)
     wait_until(lambda: nap.status.value == "RUNNING", what="the start")
-    heir = crew.start("--threads", "1", MINICELERY_LEASE="20").ready()
+    heir = crew.start("--threads", "1", MINICELERY_LEASE=LONG).ready()
 
     doomed.process.kill()
     doomed.process.wait()
@@ -92,7 +92,7 @@ def _stop(pid: int, seconds: float) -> None:
 
 
 def test_a_child_that_dies_while_redis_is_away_is_recovered_when_it_is_back(tmp_path: Path, namespace: str) -> None:
-    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data", fsync="always")) as server:
         app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
         worker = Crew(server.url, namespace, tmp_path).start("--threads", "1", MINICELERY_LEASE=LONG).ready()
         try:

@@ -87,7 +87,7 @@ def scene(server: EmbeddedServer, url: str, folder: Path) -> Iterator[Scene]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data", fsync="always")) as server:
         yield server
 
 

@@ -232,7 +232,7 @@ def test_kill_9_in_the_middle_of_500_tasks_loses_none_and_records_none_twice(cre
 
 
 def test_a_worker_lives_through_a_restart_of_redis(tmp_path: Path, namespace: str) -> None:
-    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data", fsync="always")) as server:
         crew = Crew(server.url, namespace, tmp_path)
         app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
         worker = crew.start("--threads", "2").ready()
@@ -289,7 +289,7 @@ def test_an_application_may_set_up_logging_of_its_own(crew: Crew, tasks: MiniCel
 
 
 def test_waiting_for_a_result_outlives_a_restart_of_redis(tmp_path: Path, namespace: str) -> None:
-    with EmbeddedServer(ServerOptions(data=tmp_path / "data")) as server:
+    with EmbeddedServer(ServerOptions(data=tmp_path / "data", fsync="always")) as server:
         app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
         result = call(app, "add", 1, 2)
         got: list[Any] = []

@@ -249,7 +249,7 @@ class Machine(RuleBasedStateMachine):
         assert answer == model.status[delivery.id]
         if known:
             self.released[delivery.id] = delivery.token
-            model.delayed[delivery.id] = model.now + min(5, 0.25 * 2 ** model.passed_on[delivery.id])
+            model.delayed[delivery.id] = model.now + min(2, 0.25 * 2 ** model.passed_on[delivery.id])
             model.passed_on[delivery.id] += 1
         else:
             self.settled[delivery.id] = delivery.token

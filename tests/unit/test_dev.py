@@ -73,6 +73,16 @@ def test_what_follows_the_command_is_handed_on_as_it_is(dev: ModuleType) -> None
     assert dev.parse(["test", "-k", "up", "--", "-x"]) == ("test", ["-k", "up", "--", "-x"])
 
 
+def test_all_tests_run_several_at_once_and_chosen_ones_as_told(dev: ModuleType, became: list[list[str]]) -> None:
+    dev.main(["test"])
+    dev.main(["test", "-x"])
+
+    assert became == [
+        ["/venv/python", "-m", "pytest", "-n", "3", "--dist", "loadfile"],
+        ["/venv/python", "-m", "pytest", "-x"],
+    ]
+
+
 @pytest.mark.parametrize("arguments", [[], ["tests"], ["-h"], ["-x", "up"]])
 def test_what_is_no_command_is_not_guessed(dev: ModuleType, arguments: list[str]) -> None:
     assert dev.parse(arguments) == ("", [])
