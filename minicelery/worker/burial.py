@@ -44,12 +44,12 @@ class Burial:
         child.close()
         self._totals.update(totals)
         self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
-        if not child.is_welcome:
-            if code not in (0, UNUSABLE):
-                _log.error("a child %s before it was ready", cause)
+        if not child.is_welcome and code not in (0, UNUSABLE):
+            _log.error("a child %s before it was ready", cause)
+        if not child.is_enrolled:
             return
         begun = () if code == 0 or child.is_innocent else tuple(one.id for one in held if one.begun)
-        self._estates.append(Estate(child.worker, len(held), begun, cause, code != 0))
+        self._estates.append(Estate(child.worker, len(held), begun, cause, child.is_welcome and code != 0))
 
     def recover(self, broker: Broker, *, stopping: bool) -> None:
         """Make ready again what is left behind. While the worker stops, that counts as handed back.

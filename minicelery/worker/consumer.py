@@ -21,7 +21,7 @@ from .board import Board, Count, Limit
 
 T = TypeVar("T")
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
-_UNLEASED_PAUSE = 0.2
+_UNLEASED_PAUSE = 0.05
 _PAUSE_AFTER_A_FAULT = 1.0
 _PASSED_ON = {
     Status.SCHEDULED: (Count.HANDED_BACK, "it is left to a worker that knows it"),

@@ -71,6 +71,7 @@ class Parent:
         self._births = [self._birth()]
         self._burial = Burial()
         self._service: Service | None = None
+        self._hello: Hello | None = None  # the last that has brought a configuration
         self._config = Config(grace=0.0)
         self._signals = 0
         self._kill_at = float("inf")
@@ -121,7 +122,11 @@ class Parent:
         now = self._world.monotonic()
         due = [birth for birth in self._births if birth.at <= now and self._code is None]
         self._births = [birth for birth in self._births if birth not in due and self._code is None]
-        self._children += [bear(birth, self._options, self._tell) for birth in due]
+        for birth in due:
+            child = bear(birth, self._options, self._tell)
+            self._children.append(child)
+            if self._hello:
+                self._enrol(child, self._hello)  # so that it need not wait for its lease once it is ready
 
     def _tell(self, kind: str, child: Running, words: Hello | Retiring | None) -> None:
         self._events.put(Event(kind, child, words))
@@ -138,6 +143,13 @@ class Parent:
             self._service = _serve(hello.config, self._world, self._events.put)
             self._say(banner(__version__, hello, _server(self._service.clients)))
             self._births += [self._birth() for _ in range(1, hello.config.worker_processes)]
+        self._hello = hello
+        self._enrol(child, hello)
+
+    def _enrol(self, child: Running, hello: Hello) -> None:
+        """Renew the lease of a child from now on, and show others what it says, or what the one before it has said."""
+        assert self._service
+        child.is_enrolled = True
         self._service.upkeep.enrol(child.worker, json.dumps(_facts(child, hello)))
 
     def _let_retire(self, child: Running, words: Retiring) -> None:

@@ -28,6 +28,7 @@ class Running:
     ooms: int  #: processes that the kernel had ended for want of memory when this one was born
     mark: str = ""
     hello: Hello | None = None  #: what it has said after loading the application
+    is_enrolled: bool = False  #: others know it as a worker
     is_retiring: bool = False
     killed_for: str = ""  #: why we have killed it, completing "a child …"
     is_innocent: bool = False  #: of that, so that none of its tasks counts a crash

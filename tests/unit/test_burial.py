@@ -40,7 +40,7 @@ def child(desk: Desk) -> Callable[[str], Running]:
         process = subprocess.Popen([sys.executable, "-c", program])
         process.wait()
         control = os.open(os.devnull, os.O_WRONLY)
-        return Running("w", process, board, control, 0.0, False, 0, hello=Hello(config=Config()))
+        return Running("w", process, board, control, 0.0, False, 0, hello=Hello(config=Config()), is_enrolled=True)
 
     return end
 
