@@ -1,9 +1,11 @@
 """What becomes of the tasks of a child that has ended."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,9 @@ from minicelery.broker import Broker, Recovery
 from minicelery.config import Config
 from minicelery.errors import RedisUnavailable
 from minicelery.worker.board import Board
-from minicelery.worker.burial import Burial
+from minicelery.worker.burial import Burial, describe
 from minicelery.worker.order import Hello
-from minicelery.worker.running import Running
+from minicelery.worker.running import Running, ooms
 from tests.store.conftest import Desk
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -93,3 +95,23 @@ def test_what_redis_does_not_take_back_is_tried_again(desk: Desk, child: Callabl
 
     assert desk.where("begun") == desk.where("claimed") == ["PENDING", "ready"]
     assert "left to the end" not in burial.account()
+
+
+@pytest.mark.parametrize(
+    ("code", "was_memory_short", "words"),
+    [
+        (3, False, "has ended with exit code 3"),
+        (-11, False, "was ended by SIGSEGV"),
+        (-9, False, "was ended by SIGKILL"),
+        (-9, True, "was ended by SIGKILL, as the machine was out of memory"),
+        (-11, True, "was ended by SIGSEGV"),
+        (-99, False, "was ended by signal 99"),
+    ],
+)
+def test_what_ended_a_process_is_told_in_words(code: int, was_memory_short: bool, words: str) -> None:
+    assert describe(code, was_memory_short) == words
+
+
+@pytest.mark.skipif(not Path("/proc/vmstat").exists(), reason="there is no /proc/vmstat here")
+def test_processes_that_the_kernel_ended_for_want_of_memory_are_counted() -> None:
+    assert ooms() == int(re.findall(r"^oom_kill (\d+)", Path("/proc/vmstat").read_text(), re.MULTILINE)[0])
