@@ -26,16 +26,42 @@ def mark(pid: int) -> str:
 
 
 def are_gone(marks: Iterable[str]) -> bool:
-    """Whether all of these processes of this machine have ended. Of none that is not known."""
+    """Whether all of these processes of this machine have ended. Of none, that is not known."""
     named = list(marks)
-    return bool(named) and all(mark(int(one.partition(":")[0])) != one for one in named)
+    return bool(named) and all(map(_is_gone, named))
+
+
+def processor_time(pid: int, thread: int) -> float:
+    """Seconds that a thread has spent on a processor; 0 where that can't be known."""
+    fields = _stat(f"{pid}/task/{thread}")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _is_gone(one: str) -> bool:
+    pid = int(one.partition(":")[0])
+    if mark(pid) == one:
+        return False
+    if _stat(str(pid)):
+        return True  # another process has got its id, or nobody has waited for its end yet
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False  # it is there, but /proc hides it from us
 
 
 def _began(pid: int) -> str:
     """The start of a process in ticks since the boot; empty for one that has ended, waited for or not."""
+    fields = _stat(str(pid))
+    return "" if not fields or fields[0] in "ZXx" else fields[19]
+
+
+def _stat(path: str) -> list[str]:
+    """What the kernel tells of a process or thread, from its state on; nothing if it does not."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        text = (_PROC / path / "stat").read_text()
     except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()  # the name before may hold anything
-    return "" if fields[0] in "ZXx" else fields[19]
+        return []
+    return text.rpartition(")")[2].split()  # the name before may hold anything

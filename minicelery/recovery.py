@@ -20,7 +20,8 @@ class Recovery:
     """Looks for workers whose lease is over, and for those of this machine whose processes are gone.
 
     Leases end as well while Redis or a machine stands still. So after a standstill that took more than half a lease no
-    lease counts as over for the length of one: time for all who live to renew theirs. After the start, a third.
+    lease counts as over for the length of one: time for all who live to renew theirs. After the first look, which may
+    come when Redis is back, for a third of it.
     """
 
     def __init__(self, broker: Broker, inspector: Inspector, world: World, lease: float) -> None:
@@ -29,7 +30,7 @@ class Recovery:
         self._world = world
         self._lease = lease
         self._machine = identity.machine()
-        self._quiet_until = world.monotonic() + lease / 3
+        self._quiet_until = float("inf")  # until the first look
         self._seen: tuple[float, float] | None = None  # the last look, on our clock and on that of Redis
 
     def recover_expired(self, own: Collection[str]) -> None:
@@ -42,7 +43,8 @@ class Recovery:
             if worker in own:
                 continue
             found = self._broker.recover(worker, expired=True, cause=_LOST)
-            _log.warning("worker %s is lost, its lease is over; %d tasks are ready again", worker, found.ready)
+            if found.ready or found.dead:
+                _log.warning("worker %s is lost, its lease is over; ready again: %d", worker, found.ready)
 
     def recover_kin(self, own: Collection[str], host: str) -> None:
         """Recover the workers of this machine that were killed with their parent, without waiting for their lease."""
@@ -52,12 +54,13 @@ class Recovery:
         for worker, facts in self._inspector.worker_facts([one for one in others if one not in own]).items():
             if facts.get("machine") == self._machine and identity.are_gone(_marks(facts)):
                 found = self._broker.recover(worker, [ALL], cause=_LOST)
-                _log.warning("worker %s of this machine is gone; %d tasks are ready again", worker, found.ready)
+                _log.warning("worker %s of this machine is gone; ready again: %d", worker, found.ready)
 
     def _notice_a_standstill(self, redis_now: float) -> None:
         now, before = self._world.monotonic(), self._seen
         self._seen = (now, redis_now)
         if before is None:
+            self._quiet_until = now + self._lease / 3
             return
         ours, theirs = now - before[0], redis_now - before[1]
         longest = max(ours, theirs)

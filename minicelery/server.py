@@ -54,6 +54,29 @@ class Watchman:
         return self._known.refusals
 
 
+class Reception:
+    """Looks at a server each time that it is reached: refuses to begin with a wrong one, and later only complains, as a
+    worker that is at work is of more use than none."""
+
+    def __init__(self, client: Client, *, replicated: bool, log: Callable[..., None]) -> None:
+        self._client = client
+        self._replicated = replicated
+        self._log = log
+        self._told: Verdict | None = None
+
+    def refusal(self) -> str:
+        """Why the worker can't begin with this server; '' if it can, or is at work already."""
+        found = check(self._client, replicated=self._replicated)
+        is_first, is_news = self._told is None, found != self._told
+        if is_first and found.refusals:
+            return "; ".join(found.refusals)
+        self._told = found
+        if is_news:
+            for complaint in (*found.refusals, *found.warnings):
+                self._log("%s", complaint)
+        return ""
+
+
 def _ask(question: Callable[..., Any], *words: str) -> Mapping[str, Any]:
     """The answer, or nothing where the server knows no such command or does not let us ask."""
     with translated("asking for its settings"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .broker import Broker
 from .doorbell import Alarm
-from .errors import RedisUnavailable
+from .errors import ForeignData, RedisUnavailable
 from .recovery import EVERY, Recovery
 from .trouble import Trouble
 from .world import World
@@ -102,27 +102,39 @@ class Upkeep:
         now, due = self._world.monotonic(), self._due
         if now >= due.beat:
             due.beat = now + self._office.lease / _BEATS_A_LEASE
-            self._beat()
+            self._do(self._beat)
         if now >= due.promote:
-            _, wait = self._broker.promote()
-            due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+            due.promote = now + EVERY
+            self._do(self._promote)
         if now >= due.recover:
             due.recover = now + EVERY
-            self._recovery.recover_kin(self._own(), self._office.host)
-            self._recovery.recover_expired(self._own())
-            self._office.every_second()
+            own = self._own()
+            self._do(lambda: self._recovery.recover_kin(own, self._office.host))
+            self._do(lambda: self._recovery.recover_expired(own))
+            self._do(self._office.every_second)
         left = min(due.beat, due.promote, due.recover) - self._world.monotonic()
         if left > 0 and self._alarm.wait(min(left, _LONGEST_WAIT)):
             due.promote = 0.0
+
+    def _do(self, duty: Callable[[], None]) -> None:
+        """One duty. Where another program has taken a key of ours, the other duties go on."""
+        try:
+            duty()
+        except ForeignData as error:
+            if self._trouble.is_news(error):
+                _log.error("%s", error)
+
+    def _promote(self) -> None:
+        now = self._world.monotonic()
+        _, wait = self._broker.promote()
+        self._due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
 
     def _own(self) -> set[str]:
         with self._lock:
             return set(self._workers)
 
     def _beat(self) -> None:
-        with (
-            self._lock
-        ):  # while the script runs, too: a worker that is dismissed meanwhile must not be registered again
+        with self._lock:  # also while the script runs: who is dismissed meanwhile must not be registered again
             if not self._workers:
                 return
             answers = self._broker.beat(self._workers, self._office.lease)

@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+import sys
 import tempfile
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,11 +12,12 @@ from typing import Self
 #: Slots of a board: the most threads a child can have, and some more for threads that take the place of stuck ones.
 CAPACITY = 1024
 _HEAD = 64
-_TICK, _USED = 0, 8
+_TICK, _USED, _LEFT = 0, 8, 16
 _SLOT = 512
 _TEXT = 160
 _STATE, _ID, _TOKEN, _COUNTS = 0, 8, 8 + _TEXT, 8 + 2 * _TEXT
-_LIMIT = 448
+_NAME, _LONGEST_NAME = 376, 64
+_LIMIT, _NATIVE = 448, 472
 _COUNT = struct.Struct("<Q")
 _REAL = struct.Struct("<d")
 _LIMITS = struct.Struct("<ddd")
@@ -54,7 +56,9 @@ class Held:
     """A delivery in the hand of a thread. ``deadline`` is on the monotonic clock, which all processes share."""
 
     thread: int
+    native: int  #: the thread's id to the kernel
     id: str
+    name: str
     token: str
     begun: bool
     deadline: float
@@ -70,9 +74,14 @@ class Board:
 
     @classmethod
     def create(cls) -> Self:
-        """A new board, all zero, in a file that has no name any more."""
+        """A new board, all zero, in memory, or where that can't be in a file that has no name any more."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("minicelery-board")
+            os.ftruncate(fd, _HEAD + CAPACITY * _SLOT)
+            return cls(fd)
         with tempfile.TemporaryFile() as file:
-            file.truncate(_HEAD + CAPACITY * _SLOT)
+            file.write(bytes(_HEAD + CAPACITY * _SLOT))  # all of it now: a disk that is full later would kill us
+            file.flush()
             return cls(os.dup(file.fileno()))
 
     def close(self) -> None:
@@ -88,14 +97,27 @@ class Board:
         """When it last was, on the monotonic clock; 0 before the first time."""
         return float(_REAL.unpack_from(self._memory, _TICK)[0])
 
+    def leave(self) -> None:
+        """The child ends of its own accord: no task has ended it."""
+        self._memory[_LEFT] = 1
+
+    @property
+    def has_left(self) -> bool:
+        return bool(self._memory[_LEFT])
+
     def open_slot(self, thread: int) -> None:
         """A thread begins to work. Numbers are given out in order."""
         _COUNT.pack_into(self._memory, _USED, thread + 1)
 
-    def take(self, thread: int, task_id: str, token: str) -> None:
+    def enter(self, thread: int, native: int) -> None:
+        """The thread, by its id to the kernel, works in its slot from now on."""
+        _COUNT.pack_into(self._memory, _base(thread) + _NATIVE, native)
+
+    def take(self, thread: int, task_id: str, name: str, token: str) -> None:
         """The thread has claimed a task."""
         base = _base(thread)
         self._write(base + _ID, task_id)
+        self._write(base + _NAME, name[:_LONGEST_NAME])
         self._write(base + _TOKEN, token)
         self._memory[base + _STATE] = Hand.CLAIMED  # after the rest: a kill in between leaves an empty hand
         self.count(thread, Count.TAKEN)
@@ -110,6 +132,10 @@ class Board:
         _LIMITS.pack_into(self._memory, base + _LIMIT, *values)
         self._memory[base + _STATE] = Hand.BEGUN
 
+    def lift_limit(self, thread: int) -> None:
+        """The run is over, or given up; what is left is to record it."""
+        _REAL.pack_into(self._memory, _base(thread) + _LIMIT, _UNLIMITED)
+
     def drop(self, thread: int) -> None:
         """The thread's task is recorded, or given back."""
         self._memory[_base(thread) + _STATE] = Hand.NOTHING
@@ -119,18 +145,23 @@ class Board:
         _COUNT.pack_into(self._memory, place, _COUNT.unpack_from(self._memory, place)[0] + more)
 
     def held(self) -> list[Held]:
-        """What the threads have in hand."""
-        found = []
-        for thread in range(self._used):
-            base = _base(thread)
-            hand = self._memory[base + _STATE]
-            if hand != Hand.NOTHING:
-                deadline, seconds, retry_after = _LIMITS.unpack_from(self._memory, base + _LIMIT)
-                begun = hand == Hand.BEGUN
-                limit = Limit(seconds, None if retry_after < 0 else retry_after)
-                task_id, token = self._read(base + _ID), self._read(base + _TOKEN)
-                found.append(Held(thread, task_id, token, begun, deadline if begun else _UNLIMITED, limit))
-        return found
+        """What the threads have in hand; without those that take another task while we look."""
+        found = (self._held(thread) for thread in range(self._used))
+        return [held for held in found if held]
+
+    def _held(self, thread: int) -> Held | None:
+        base = _base(thread)
+        # The token first and last: if it is the same, all in between belongs to it.
+        token = self._read(base + _TOKEN)
+        hand = self._memory[base + _STATE]
+        deadline, seconds, retry_after = _LIMITS.unpack_from(self._memory, base + _LIMIT)
+        native = int(_COUNT.unpack_from(self._memory, base + _NATIVE)[0])
+        task_id, name = self._read(base + _ID), self._read(base + _NAME)
+        if hand == Hand.NOTHING or token != self._read(base + _TOKEN):
+            return None
+        begun = hand == Hand.BEGUN
+        limit = Limit(seconds, None if retry_after < 0 else retry_after)
+        return Held(thread, native, task_id, name, token, begun, deadline if begun else _UNLIMITED, limit)
 
     def totals(self) -> dict[Count, int]:
         """The counters, summed over the threads."""

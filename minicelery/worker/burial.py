@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..broker import Broker
-from ..errors import RedisUnavailable
+from ..trouble import Trouble
 from .board import Count
 from .order import UNUSABLE
 from .running import Running, ooms
@@ -25,13 +25,14 @@ class Estate:
     held: int
     begun: tuple[str, ...]
     cause: str
-    is_worth_a_word: bool
+    words: str  #: for the log; '' if there is nothing to tell
 
 
 class Burial:
     """Makes ready again what ended children had in hand, and keeps the accounts of the worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
         self._totals: Counter[Count] = Counter()
         self._estates: list[Estate] = []
         self._lost = 0
@@ -40,16 +41,19 @@ class Burial:
         """Take down what a child that has ended has done, and what it leaves behind."""
         code = child.process.wait()
         cause = child.killed_for or describe(code, ooms() > child.ooms)
-        totals, held = child.board.totals(), child.board.held()
+        totals, held, has_left = child.board.totals(), child.board.held(), child.board.has_left
         child.close()
         self._totals.update(totals)
         self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
         if not child.is_welcome and code not in (0, UNUSABLE):
-            _log.error("a child %s before it was ready", cause)
+            _log.error("process %d %s before it was ready", child.process.pid, cause)
         if not child.is_enrolled:
             return
-        begun = () if code == 0 or child.is_innocent else tuple(one.id for one in held if one.begun)
-        self._estates.append(Estate(child.worker, len(held), begun, cause, child.is_welcome and code != 0))
+        blamed = child.blamed if child.blamed is not None else [one for one in held if one.begun]
+        begun = () if has_left else tuple(one.id for one in blamed)
+        running = ", ".join(f"{one.name} {one.id}" for one in held if one.begun)
+        words = f"process {child.process.pid} {cause}" + (f" while it ran {running}" if running else "")
+        self._estates.append(Estate(child.worker, len(held), begun, cause, words if not has_left else ""))
 
     def recover(self, broker: Broker, *, stopping: bool) -> None:
         """Make ready again what is left behind. While the worker stops, that counts as handed back.
@@ -59,14 +63,19 @@ class Burial:
         for estate in [*self._estates]:
             try:
                 found = broker.recover(estate.worker, estate.begun, cause=estate.cause)
-            except RedisUnavailable as error:
-                _log.debug("the tasks of a child that %s are recovered when Redis is back: %s", estate.cause, error)
+            except Exception as error:
+                if self._trouble.is_news(error):
+                    _log.warning(
+                        "what process %s had in hand is recovered as soon as Redis does: %s", estate.worker, error
+                    )
                 return
             self._estates.remove(estate)
-            if estate.is_worth_a_word:
-                alone = f", {found.quarantined} of them in quarantine, to run alone" if found.quarantined else ""
-                dead = f"; {found.dead} dead letters" if found.dead else ""
-                _log.error("a child %s; %d tasks are ready again%s%s", estate.cause, found.ready, alone, dead)
+            if estate.words:
+                alone = f" ({found.quarantined} in quarantine, to run alone)" if found.quarantined else ""
+                facts = {"worker": estate.worker, "task_ids": list(estate.begun)}
+                _log.error(
+                    "%s; ready again: %d%s, dead letters: %d", estate.words, found.ready, alone, found.dead, extra=facts
+                )
             if stopping:
                 self._totals[Count.HANDED_BACK] += found.ready
 
@@ -80,7 +89,7 @@ class Burial:
 
 
 def describe(code: int, was_memory_short: bool = False) -> str:
-    """What ended a process, completing "a child …"."""
+    """What ended a process, completing "its process …"."""
     if code >= 0:
         return f"has ended with exit code {code}"
     if code == -signal.SIGKILL and was_memory_short:

@@ -73,6 +73,7 @@ class Child:
             self._pool.start()
             self._until_stopped(selector)
         self._hand_back()
+        self._board.leave()
         return int(self._pool.has_broken)
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
@@ -85,6 +86,7 @@ class Child:
                     continue
                 command = os.read(self._order.control, 1)
                 if command == NOW:
+                    self._stopping.set()
                     return
                 if not command:  # the parent is gone, and with it our lease
                     os._exit(1)
@@ -96,14 +98,16 @@ class Child:
             if self._board.held():
                 worked_at = now()
             self._look_for_retirement(now() - worked_at)
+            if self._pool.has_broken and stopped_at == float("inf"):
+                stopped_at = now()  # what the broken thread had in hand must not wait for its neighbours without end
 
     def _look_for_retirement(self, idle_for: float) -> None:
         """Say that another child is to take over, and end when what runs has ended, however long that takes."""
         reason = self._retirement
         if self._pool.has_broken:
             reason = "a fault of the worker itself has ended a thread"
-        elif self._pool.given_up > MOST_GIVEN_UP:
-            reason = f"{self._pool.given_up} of its threads hang in tasks that have overrun their limit"
+        elif self._pool.hanging > (0 if self._order.quarantine else MOST_GIVEN_UP):
+            reason = f"{self._pool.hanging} of its threads hang in tasks that have overrun their limit"
         elif self._order.quarantine and idle_for > _IDLE_IN_QUARANTINE:
             reason = "no task is left in quarantine"
         if reason and not self._is_retiring:
@@ -145,7 +149,7 @@ class Child:
             return
         try:
             answers = self._farewell.release(self._order.worker, [(one.id, one.token) for one in held])
-        except RedisUnavailable as error:
+        except Exception as error:
             _log.error("%d tasks are left to the parent, or to the end of the lease: %s", len(held), error)
             return
         for one, given in zip(held, answers, strict=True):
@@ -171,8 +175,8 @@ def _peak_memory() -> int:
 
 def main(order: Order) -> int:
     """The life of a child. Exit code 0 after a stop, ``UNUSABLE`` when it can't start."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent decides; it is told through the pipe
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_it_to_the_parent)
     for descriptor in (order.board, order.control, order.report):
         os.set_inheritable(descriptor, False)
     try:
@@ -190,6 +194,10 @@ def main(order: Order) -> int:
     return Child(app, order).run()
 
 
+def _leave_it_to_the_parent(*_: object) -> None:
+    """It tells us through the pipe. To ignore the signal would be handed down to whatever a task starts."""
+
+
 def _refuse(order: Order, fault: str) -> int:
     os.write(order.report, Hello(fault=fault).dump())
     return UNUSABLE
@@ -198,7 +206,7 @@ def _refuse(order: Order, fault: str) -> int:
 if __name__ == "__main__":
     code = 1
     try:
-        code = main(Order.load(sys.argv[1]))
+        code = main(Order.load(sys.stdin.read()))
         logging.shutdown()
         sys.stdout.flush()
     except BaseException:

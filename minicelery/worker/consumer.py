@@ -61,10 +61,12 @@ class Consumer:
         self._lock = threading.Lock()
         self._running: str | None = None
         self.ident: int | None = None
+        self.has_ended = False
         self.is_given_up = False
 
     def run(self) -> None:
         self.ident = threading.get_ident()
+        self._bench.board.enter(self._thread, threading.get_native_id())
         woken = False
         while not self.is_given_up and (claimed := self._claim(woken)):
             if claimed.dropped:
@@ -72,43 +74,55 @@ class Consumer:
                 _log.warning("dropped ids under which no task of ours waits: %s", dropped)
             for delivery in claimed.deliveries:
                 self._work(delivery)
-            woken = False if claimed.deliveries or claimed.dropped else self._wait(claimed.leased)
+            woken = False if claimed.deliveries or claimed.dropped else self._wait()
 
     def give_up(self, token: str) -> bool:
         """End the loop after what it runs now, of which nobody else will hear. False if that has ended by itself."""
         with self._lock:
-            if self._running == token:
-                self._running, self.is_given_up = None, True
-            return self.is_given_up
+            if self._running != token:
+                return False
+            self._running, self.is_given_up = None, True
+            self._bench.board.lift_limit(self._thread)
+            return True
 
     def _claim(self, woken: bool) -> Claimed | None:
-        """Look for work. None when the child stops. A claim without an answer is repeated under its number, since
-        Redis may have given us a task already, even if we stop meanwhile."""
+        """Look for work. None when the child stops."""
         bench = self._bench
-        if bench.stopping.is_set():
-            return None
-        self._claims += 1
-        nonce = bench.world.nonce()
-        claim = Claim(
-            bench.worker, self._thread, self._claims, nonce, bench.queues, woken=woken, quarantine=bench.quarantine
-        )
-        while True:
-            answer = self._try(lambda: bench.broker.claim(claim))
-            if answer:
-                return answer
+        while not bench.stopping.is_set():
+            self._claims += 1
+            nonce, number = bench.world.nonce(), self._claims
+            claim = Claim(
+                bench.worker, self._thread, number, nonce, bench.queues, woken=woken, quarantine=bench.quarantine
+            )
+            answer, was_refused = self._ask(claim)
+            if answer.deliveries or not was_refused:
+                return answer  # else it has only shown that the refused claim had taken nothing
+        return None
 
-    def _wait(self, leased: bool) -> bool:
+    def _ask(self, claim: Claim) -> tuple[Claimed, bool]:
+        """The answer to a claim, and whether it was refused before for want of a lease.
+
+        Without an answer it is repeated under its number, since Redis may have given us tasks already, even if we stop
+        meanwhile; and so when it is refused, as it may have been answered before the lease was over.
+        """
+        was_refused = False
+        while True:
+            answer = self._try(lambda: self._bench.broker.claim(claim))
+            if answer and answer.leased:
+                return answer, was_refused
+            if answer:
+                was_refused = True
+                self._pause(_UNLEASED_PAUSE)
+
+    def _wait(self) -> bool:
         """Wait for work. True if a bell has rung."""
         bench = self._bench
-        if not leased:
-            self._pause(_UNLEASED_PAUSE)
-            return False
         return bool(self._try(lambda: bench.doorbell.wait(bench.worker, bench.queues, quarantine=bench.quarantine)))
 
     def _work(self, delivery: Delivery) -> None:
         """Run a task and record how it ended, even if what goes wrong is our own fault."""
         bench = self._bench
-        bench.board.take(self._thread, delivery.id, delivery.token)
+        bench.board.take(self._thread, delivery.id, delivery.name, delivery.token)
         if bench.stopping.is_set():
             self._hand_back(delivery)
             return
@@ -135,9 +149,10 @@ class Consumer:
         bench.after_task()
 
     def _ends_in_vain(self) -> bool:
-        """Whether the child has given up on the run; from now on it can't any more."""
+        """Whether the child has given up on the run; from now on neither it nor its parent can."""
         with self._lock:
             self._running = None
+            self._bench.board.lift_limit(self._thread)
             return self.is_given_up
 
     def _hand_back(self, delivery: Delivery) -> None:
@@ -201,7 +216,10 @@ class Consumer:
     def _pause(self, seconds: float) -> None:
         """Not for long when the child is about to stop, but never without an end."""
         stopping = self._bench.stopping
-        time.sleep(seconds) if stopping.is_set() else stopping.wait(seconds)
+        if stopping.is_set():
+            time.sleep(seconds)
+        else:
+            stopping.wait(seconds)
 
 
 def _tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:

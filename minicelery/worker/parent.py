@@ -21,7 +21,8 @@ from ..inspector import Inspector
 from ..keys import Keys
 from ..recovery import Recovery
 from ..scripts import Scripts
-from ..server import check
+from ..server import Reception
+from ..trouble import Trouble
 from ..upkeep import Office, Upkeep
 from ..version import __version__
 from ..world import World
@@ -35,6 +36,7 @@ _log = logging.getLogger("minicelery.worker")
 _KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
 _SHORT_LIFE = 1.0  #: a child that lived less is followed by the next one only after as long
 _PAUSE_UNUSABLE = 5.0  #: seconds until another try to load an application that could be loaded before
+_LONG_LOADING = 60.0  #: seconds of loading the application that deserve a word
 _PATIENCE = 1.0  #: seconds of the parent's own calls: whatever fails is tried again at the next look
 _TICK = 0.5
 
@@ -69,7 +71,8 @@ class Parent:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._children: list[Running] = []
         self._births = [self._birth()]
-        self._burial = Burial()
+        self._trouble = Trouble(_log, world)
+        self._burial = Burial(self._trouble)
         self._service: Service | None = None
         self._hello: Hello | None = None  # the last that has brought a configuration
         self._config = Config(grace=0.0)
@@ -123,7 +126,12 @@ class Parent:
         due = [birth for birth in self._births if birth.at <= now and self._code is None]
         self._births = [birth for birth in self._births if birth not in due and self._code is None]
         for birth in due:
-            child = bear(birth, self._options, self._tell)
+            try:
+                child = bear(birth, self._options, self._tell)
+            except (OSError, RuntimeError) as error:  # no descriptor, process, thread or memory left
+                _log.error("no process can be started, trying again: %s", error)
+                self._births.append(self._birth(after=_PAUSE_UNUSABLE, quarantine=birth.quarantine))
+                continue
             self._children.append(child)
             if self._hello:
                 self._enrol(child, self._hello)  # so that it need not wait for its lease once it is ready
@@ -140,7 +148,7 @@ class Parent:
         self._config = hello.config
         if self._service is None:
             logs.configure(hello.config)
-            self._service = _serve(hello.config, self._world, self._events.put)
+            self._service = _serve(hello.config, self._world, self._trouble, self._events.put)
             self._say(banner(__version__, hello, _server(self._service.clients)))
             self._births += [self._birth() for _ in range(1, hello.config.worker_processes)]
         self._hello = hello
@@ -173,6 +181,8 @@ class Parent:
         is_unusable = child.process.returncode == UNUSABLE and not child.is_welcome
         if is_unusable and self._service is None:
             self._end(UNUSABLE)
+        elif is_unusable and child.quarantine:
+            self._births.append(self._birth(after=_PAUSE_UNUSABLE, quarantine=True))
         elif not child.quarantine and not child.is_retiring:
             is_short_lived = self._world.monotonic() - child.born < _SHORT_LIFE
             # An application that could be loaded before and now can't: perhaps it is just being replaced.
@@ -191,6 +201,9 @@ class Parent:
                 child.kill("was ended since it did not stop")
             elif self._service and child.is_welcome:
                 self._service.guard.look(child)
+            elif not child.is_slow and now - child.born > _LONG_LOADING:
+                child.is_slow = True
+                _log.warning("process %d is still loading the application", child.process.pid)
         if now >= self._kill_at:
             self._kill_at = float("inf")
 
@@ -227,36 +240,27 @@ class Parent:
         return code
 
 
-def _serve(config: Config, world: World, put: Callable[[Event], None]) -> Service:
+def _serve(config: Config, world: World, trouble: Trouble, put: Callable[[Event], None]) -> Service:
     clients, keys = connect(replace(config, pool_size=4)), Keys(config.namespace)
-    broker, impatient = (
-        Broker(Scripts(clients.commands, keys, world, patience), keys, config.result_ttl)
-        for patience in (config.patience, _PATIENCE)
-    )
+    broker = Broker(Scripts(clients.commands, keys, world, _PATIENCE), keys, config.result_ttl)
     inspector = Inspector(clients.commands, keys)
+    reception = Reception(clients.commands, replicated=config.durability == "replicated", log=_log.warning)
+
+    def will_do() -> bool:
+        refusal = reception.refusal()
+        if refusal:
+            put(Event("refused", fault=refusal))
+        return not refusal
 
     def look_into_quarantine() -> None:
         if inspector.is_anything_in_quarantine(config.queues):
             put(Event("quarantine"))
 
-    is_first_contact = iter([True])
-
-    def will_do() -> bool:
-        verdict = check(clients.commands, replicated=config.durability == "replicated")
-        for warning in verdict.warnings:
-            _log.warning("%s", warning)
-        if verdict.refusals and any(is_first_contact):
-            put(Event("refused", fault="; ".join(verdict.refusals)))
-            return False
-        for refusal in verdict.refusals:
-            _log.error("%s", refusal)  # a worker that is at work is of more use than none
-        return True
-
     recovery = Recovery(broker, inspector, world, config.lease)
     office = Office(_host(), config.lease, will_do, look_into_quarantine)
     upkeep = Upkeep(broker, recovery, Alarm(clients.blocking, keys), world, office)
     upkeep.start()
-    return Service(clients, impatient, upkeep, Guard(impatient, world, config.stall_limit))
+    return Service(clients, broker, upkeep, Guard(broker, world, trouble, config.stall_limit))
 
 
 def _facts(child: Running, hello: Hello) -> dict[str, object]:

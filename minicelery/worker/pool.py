@@ -8,10 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import logs
-from ..broker import Broker
-from ..errors import RedisUnavailable
+from ..broker import Broker, Settlement
 from ..states import Status
-from .board import Count
+from .board import Count, Held
 from .consumer import Bench, Consumer
 from .overrun import settlement
 
@@ -29,48 +28,55 @@ class Pool:
     def __init__(self, bench: Bench, threads: int, broker: Broker, on_end: Callable[[], object]) -> None:
         self.threads = threads
         self.alive = 0
-        self.given_up = 0
         self.has_broken = False
         self._bench = bench
         self._broker = broker
         self._on_end = on_end
         self._lock = threading.Lock()
         self._consumers: list[Consumer] = []
+        self._unrecorded: list[tuple[Held, Settlement]] = []
         self._executor = ThreadPoolExecutor(threads + MOST_GIVEN_UP, thread_name_prefix="task")
 
     def start(self) -> None:
         for _ in range(self.threads):
             self._add()
 
+    @property
+    def hanging(self) -> int:
+        """Threads that are given up and have not ended."""
+        return sum(consumer.is_given_up and not consumer.has_ended for consumer in self._consumers)
+
     def give_up_on_overdue(self) -> None:
         """Record the failure of every run that has taken longer than its limit, and put a new thread in its place."""
         now = self._bench.world.monotonic()
         for held in self._bench.board.held():
-            if held.deadline > now:
-                continue
             consumer = self._consumers[held.thread]
-            if not consumer.give_up(held.token):
-                continue  # it has ended just now, and is being recorded
-            one = settlement(held, _stack(consumer.ident))
+            if held.deadline <= now and not consumer.has_ended and consumer.give_up(held.token):
+                self._unrecorded.append((held, settlement(held, _stack(consumer.ident))))
+                self._replace()
+        for held, one in [*self._unrecorded]:
             try:
                 [kept] = self._broker.settle(self._bench.worker, [one])
-            except RedisUnavailable as error:
-                _log.warning("task %s has overrun its time limit; recorded when Redis is back: %s", held.id, error)
+            except Exception as error:
+                if self._bench.trouble.is_news(error):
+                    _log.warning("a run that took longer than its limit is recorded as soon as Redis does: %s", error)
                 return
-            ends = {Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
-            self._bench.board.count(held.thread, ends[one.status] if kept else Count.LEASE_LOST)
-            self._bench.board.drop(held.thread)
-            again = f"retry in {one.delay:.1f} s" if one.status is Status.RETRYING else "failed for good"
-            _log.error(
-                "task %s took longer than its limit of %g s and is given up: %s", held.id, held.limit.seconds, again
-            )
-            self._replace_given_up()
+            self._unrecorded.remove((held, one))
+            self._note(held, one, kept)
 
-    def _replace_given_up(self) -> None:
+    def _note(self, held: Held, one: Settlement, kept: bool) -> None:
+        ends = {Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
+        self._bench.board.count(held.thread, ends[one.status] if kept else Count.LEASE_LOST)
+        self._bench.board.drop(held.thread)
+        again = f"retry in {one.delay:.1f} s" if one.status is Status.RETRYING else "failed for good"
+        _log.error("task %s took longer than its limit of %g s and is given up: %s", held.id, held.limit.seconds, again)
+
+    def _replace(self) -> None:
+        """A new thread for one that hangs; none beside a task that is to run alone, nor beside too many that hang."""
         with self._lock:
             self.alive -= 1
-            self.given_up += 1
-        if self.given_up <= MOST_GIVEN_UP and not self._bench.stopping.is_set():
+        most = 0 if self._bench.quarantine else MOST_GIVEN_UP
+        if self.hanging <= most and not self._bench.stopping.is_set():
             self._add()
 
     def _add(self) -> None:
@@ -86,6 +92,7 @@ class Pool:
     def _ended(self, consumer: Consumer, future: "Future[None]") -> None:
         error = future.exception()
         with self._lock:
+            consumer.has_ended = True
             self.alive -= not consumer.is_given_up
             self.has_broken = self.has_broken or error is not None
         self._on_end()

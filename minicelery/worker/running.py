@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import identity, launch
-from .board import Board
+from .board import Board, Held
 from .order import Hello, Order, Retiring, WorkerOptions, report
 
 
@@ -29,9 +29,10 @@ class Running:
     mark: str = ""
     hello: Hello | None = None  #: what it has said after loading the application
     is_enrolled: bool = False  #: others know it as a worker
+    is_slow: bool = False  #: to load the application, which has been told
     is_retiring: bool = False
     killed_for: str = ""  #: why we have killed it, completing "a child …"
-    is_innocent: bool = False  #: of that, so that none of its tasks counts a crash
+    blamed: list[Held] | None = None  #: for that; None: whatever had begun is, as it has ended by itself
 
     @property
     def is_welcome(self) -> bool:
@@ -42,10 +43,10 @@ class Running:
         with contextlib.suppress(BrokenPipeError):
             os.write(self.control, command)
 
-    def kill(self, reason: str, *, innocent: bool = True) -> None:
-        """End it now; ``reason`` completes "a child …"."""
+    def kill(self, reason: str, blamed: Sequence[Held] = ()) -> None:
+        """End it now; ``reason`` completes "a child …", and a crash is counted for who is ``blamed``."""
         if not self.killed_for:
-            self.killed_for, self.is_innocent = reason, innocent
+            self.killed_for, self.blamed = reason, list(blamed)
         launch.kill(self.process)
 
     def close(self) -> None:
@@ -69,23 +70,12 @@ Tell = Callable[[str, Running, "Hello | Retiring | None"], None]
 def bear(birth: Birth, options: WorkerOptions, tell: Tell) -> Running:
     """Start a child. ``tell`` hears "said" with each of its reports and then "end", from threads of the child's own."""
     board = Board.create()
-    control_read, control_write = os.pipe()
-    report_read, report_write = os.pipe()
-    order = Order(
-        worker=birth.worker,
-        app=options.app,
-        settings=options.settings(),
-        board=board.fd,
-        control=control_read,
-        report=report_write,
-        quarantine=birth.quarantine,
-    )
-    process = launch.start(
-        [sys.executable, "-m", "minicelery.worker.child", order.dump()],
-        death_signal=signal.SIGKILL,
-        pass_fds=(board.fd, control_read, report_write),
-        stdin=subprocess.DEVNULL,
-    )
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(board.close)
+        control_read, control_write = _pipe(on_failure)
+        report_read, report_write = _pipe(on_failure)
+        process = _start(birth, options, (board.fd, control_read, report_write))
+        on_failure.pop_all()
     os.close(control_read)
     os.close(report_write)
     child = Running(birth.worker, process, board, control_write, birth.at, birth.quarantine, ooms())
@@ -95,12 +85,47 @@ def bear(birth: Birth, options: WorkerOptions, tell: Tell) -> Running:
     return child
 
 
+def _pipe(on_failure: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        on_failure.callback(os.close, end)
+    return ends
+
+
+def _start(birth: Birth, options: WorkerOptions, fds: tuple[int, int, int]) -> "subprocess.Popen[bytes]":
+    """The process; its order comes by its standard input, as others may read its command line."""
+    board, control, report = fds
+    order = Order(
+        worker=birth.worker,
+        app=options.app,
+        settings=options.settings(),
+        board=board,
+        control=control,
+        report=report,
+        quarantine=birth.quarantine,
+    )
+    process = launch.start(
+        [sys.executable, "-m", "minicelery.worker.child"],
+        death_signal=signal.SIGKILL,
+        pass_fds=fds,
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdin
+    with process.stdin as pipe, contextlib.suppress(BrokenPipeError):
+        pipe.write(order.dump().encode())
+    return process
+
+
 def _read(child: Running, descriptor: int, tell: Tell) -> None:
     """Passes on what a child says. A process that a task has left behind may keep the pipe open for longer."""
     with os.fdopen(descriptor, encoding="utf-8") as pipe:
         for line in pipe:
-            with contextlib.suppress(ValueError):  # it died in the middle of the line
+            try:
                 tell("said", child, report(line))
+            except ValueError:  # it died in the middle of the line
+                return
+            except TypeError:
+                child.kill("was ended since it is of another release than its parent: start the worker anew")
 
 
 def _wait(child: Running, tell: Tell) -> None:

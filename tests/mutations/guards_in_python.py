@@ -5,6 +5,8 @@ from .mutation import Mutation
 _CLOCKS = "faults/test_clocks.py"
 _CONSUMER = "unit/test_consumer.py"
 _BURIAL = "unit/test_burial.py"
+_CONSUMER = "unit/test_consumer.py"
+_IDENTITY = "unit/test_identity.py"
 _LOST = "faults/test_lost_workers.py"
 _REPLICATION = "store/test_replication.py"
 _DOCTORS = "store/test_doctor.py"
@@ -88,11 +90,27 @@ _LINK = (
         "a claim without an answer is given up",
         "the thread asks under another number, and nobody runs what the lost answer gave",
         "minicelery/worker/consumer.py",
-        "            answer = self._try(lambda: bench.broker.claim(claim))\n",
+        "            answer = self._try(lambda: self._bench.broker.claim(claim))\n",
         "            self._claims += 1\n"
-        "            claim = Claim(bench.worker, self._thread, self._claims, bench.world.nonce(), bench.queues)\n"
-        "            answer = self._try(lambda: bench.broker.claim(claim))\n",
+        "            claim = Claim(claim.worker, claim.thread, self._claims, self._bench.world.nonce(), claim.queues)\n"
+        "            answer = self._try(lambda: self._bench.broker.claim(claim))\n",
         (_LOST_ANSWERS,),
+    ),
+    Mutation(
+        "a claim that is refused is given up",
+        "what it took before the lease was over is run by nobody, and its worker lives on",
+        "minicelery/worker/consumer.py",
+        "            if answer and answer.leased:\n",
+        "            if answer:\n",
+        (f"{_CONSUMER}::test_a_claim_that_was_answered_before_the_lease_was_over_is_asked_for_again",),
+    ),
+    Mutation(
+        "a run that is over keeps its limit",
+        "while Redis is away its parent takes it for one that hangs",
+        "minicelery/worker/consumer.py",
+        "            self._running = None\n            self._bench.board.lift_limit(self._thread)\n",
+        "            self._running = None\n",
+        (f"{_CONSUMER}::test_the_limit_of_a_run_that_is_over_is_lifted_while_it_is_recorded",),
     ),
     Mutation(
         "an outcome without an answer is given up",
@@ -149,17 +167,25 @@ _WORKER = (
         "a child's tasks are forgotten when Redis is away",
         "they wait for the end of the lease though their process is known to be dead",
         "minicelery/worker/burial.py",
-        "            except RedisUnavailable as error:\n",
-        "            except RedisUnavailable as error:\n                self._estates.clear()\n",
+        "            except Exception as error:\n",
+        "            except Exception as error:\n                self._estates.clear()\n",
         (f"{_BURIAL}::test_what_redis_does_not_take_back_is_tried_again",),
     ),
     Mutation(
         "a child that we have killed counts crashes",
         "what ran beside a task that overran its limit ends in quarantine",
         "minicelery/worker/burial.py",
-        "begun = () if code == 0 or child.is_innocent else",
-        "begun = () if code == 0 else",
+        "blamed = child.blamed if child.blamed is not None else [",
+        "blamed = [",
         (f"{_BURIAL}::test_a_child_whose_end_no_task_has_brought_about_counts_no_crash",),
+    ),
+    Mutation(
+        "an exit with code 0 counts as an end in order",
+        "a task that exits so in every run is run again for ever",
+        "minicelery/worker/burial.py",
+        "begun = () if has_left else",
+        "begun = () if has_left or code == 0 else",
+        (f"{_BURIAL}::test_a_task_that_exits_with_code_0_counts_a_crash",),
     ),
     Mutation(
         "a child is not ended with its parent",
@@ -192,8 +218,8 @@ _LOST_WORKERS = (
         "after the start leases count at once",
         "who starts when Redis comes back takes the tasks of all who have not beaten yet",
         "minicelery/recovery.py",
-        "self._quiet_until = world.monotonic() + lease / 3",
-        "self._quiet_until = world.monotonic()",
+        "self._quiet_until = now + self._lease / 3",
+        "self._quiet_until = now",
         (f"{_LOST}::test_a_new_worker_waits_before_it_takes_others_for_lost",),
     ),
     Mutation(
@@ -232,9 +258,17 @@ _LOST_WORKERS = (
         "a process is known by its id alone",
         "the tasks of the dead wait while somebody else has the id",
         "minicelery/identity.py",
-        'mark(int(one.partition(":")[0])) != one for',
-        'not mark(int(one.partition(":")[0])) for',
+        "        return True  # another process has",
+        "        return False  # another process has",
         (f"{_LOST}::test_a_worker_is_gone_though_another_process_has_got_its_id",),
+    ),
+    Mutation(
+        "a process that /proc hides counts as gone",
+        "the workers of another user on the machine are taken for dead at every look",
+        "minicelery/identity.py",
+        "    return False  # it is there, but",
+        "    return True  # it is there, but",
+        (f"{_IDENTITY}::test_a_process_that_proc_hides_is_not_taken_for_gone",),
     ),
 )
 

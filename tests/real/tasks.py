@@ -117,3 +117,9 @@ def outlive(self: TaskContext, marker: str) -> str:
 def grow(megabytes: int) -> int:
     """Has touched so much memory, and gives it back."""
     return len(bytearray(megabytes << 20)) >> 20
+
+
+@app.task(time_limit=1, max_retries=0)
+def short_nap() -> str:
+    time.sleep(0.5)
+    return "rested"

@@ -116,3 +116,29 @@ def test_a_worker_that_was_stopped_as_a_whole_is_not_taken_for_stuck(crew: Crew,
 
     assert result.get(PATIENCE) == "rested"
     assert (result.record.deliveries, worker.child().pid) == (1, child.pid)
+
+
+def test_neighbours_that_could_not_keep_their_limit_are_not_failed_for_it(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start("--threads", "3").ready()
+    culprit = call(tasks, "hold_the_lock_for_ever")
+    neighbours = [call(tasks, "short_nap") for _ in range(4)]
+
+    with pytest.raises(TaskFailed, match="TimeLimitExceeded"):
+        culprit.get(PATIENCE)
+
+    assert [one.get(PATIENCE) for one in neighbours] == ["rested"] * 4
+    assert {one.record.crashes for one in neighbours} == {0}
+    assert (culprit.record.deliveries, culprit.record.crashes) == (1, 0)
+
+
+def test_of_a_process_that_stands_still_only_who_holds_it_up_counts_a_crash(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "2", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    neighbour = call(tasks, "nap", 1)
+    wait_until(lambda: neighbour.status.value == "RUNNING", what="the start of the neighbour")
+    culprit = call(tasks, "hold_the_lock", 60)
+
+    assert neighbour.get(PATIENCE) == "rested"
+
+    assert neighbour.record.crashes == 0
+    assert culprit.record.crashes > 0
+    assert f"task hold_the_lock {culprit.id} lets nothing else run in its process" in worker.text

@@ -29,7 +29,8 @@ def test_a_task_that_kills_its_process_each_time_is_a_dead_letter_that_says_so(
     assert poison.record.crashes == 5
     assert [one.get(PATIENCE) for one in neighbours] == ["rested"] * 20
     assert tasks.inspector.dead_letter_count() == 1
-    assert "1 of them in quarantine, to run alone" in worker.text
+    wait_until(lambda: "(1 in quarantine, to run alone)" in worker.text, what="the log line")
+    wait_until(lambda: f"while it ran die {poison.id}; ready again: 0, dead letters: 1" in worker.text, what="the last")
     lawful(tasks)
 
 

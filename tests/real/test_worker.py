@@ -178,7 +178,9 @@ def test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once(
     assert crashed.get(PATIENCE) == "run after a crash, retry_count 0"
     assert neighbour.get(PATIENCE) == "rested"
     assert crashed.record.crashes == 1
-    assert "was ended by SIGKILL; 2 tasks are ready again" in worker.text
+    assert "was ended by SIGKILL while it ran" in worker.text
+    assert f"crash_once {crashed.id}" in worker.text
+    assert "; ready again: 2, dead letters: 0" in worker.text
     lawful(tasks)
 
 

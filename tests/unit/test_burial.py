@@ -13,10 +13,12 @@ from minicelery import MiniCelery
 from minicelery.broker import Broker, Recovery
 from minicelery.config import Config
 from minicelery.errors import RedisUnavailable
+from minicelery.trouble import Trouble
 from minicelery.worker.board import Board
-from minicelery.worker.burial import Burial, describe
+from minicelery.worker.burial import Burial, _log, describe
 from minicelery.worker.order import Hello
 from minicelery.worker.running import Running, ooms
+from minicelery.world import World
 from tests.store.conftest import Desk
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -35,7 +37,7 @@ def child(desk: Desk) -> Callable[[str], Running]:
     board = Board.create()
     for thread, delivery in enumerate((desk.take(), desk.take())):
         board.open_slot(thread)
-        board.take(thread, delivery.id, delivery.token)
+        board.take(thread, delivery.id, delivery.name, delivery.token)
     board.begin(0, 1.0)
 
     def end(program: str) -> Running:
@@ -54,7 +56,7 @@ def crashes(desk: Desk) -> dict[str, int]:
 def test_what_a_dead_child_had_in_hand_is_ready_and_what_had_begun_counts_a_crash(
     desk: Desk, child: Callable[[str], Running]
 ) -> None:
-    burial = Burial()
+    burial = Burial(Trouble(_log, World()))
 
     burial.bury(child(CRASH))
     burial.recover(desk.broker, stopping=False)
@@ -71,8 +73,11 @@ def test_what_a_dead_child_had_in_hand_is_ready_and_what_had_begun_counts_a_cras
 def test_a_child_whose_end_no_task_has_brought_about_counts_no_crash(
     desk: Desk, child: Callable[[str], Running], program: str, is_killed_by_us: bool
 ) -> None:
-    burial, ended = Burial(), child(program)
-    ended.is_innocent = is_killed_by_us
+    burial, ended = Burial(Trouble(_log, World())), child(program)
+    if is_killed_by_us:
+        ended.kill("was ended since it did not stop")
+    else:
+        ended.board.leave()
 
     burial.bury(ended)
     burial.recover(desk.broker, stopping=True)
@@ -81,12 +86,33 @@ def test_a_child_whose_end_no_task_has_brought_about_counts_no_crash(
     assert "2 handed back" in burial.account()
 
 
+def test_a_task_that_exits_with_code_0_counts_a_crash(desk: Desk, child: Callable[[str], Running]) -> None:
+    burial = Burial(Trouble(_log, World()))
+
+    burial.bury(child("import os; os._exit(0)"))
+    burial.recover(desk.broker, stopping=False)
+
+    assert crashes(desk) == {"begun": 1, "claimed": 0}
+    assert desk.app.inspector.task("begun").last_crash == "has ended with exit code 0"
+
+
+def test_only_who_is_blamed_for_our_killing_counts_a_crash(desk: Desk, child: Callable[[str], Running]) -> None:
+    burial, ended = Burial(Trouble(_log, World())), child(CRASH)
+    ended.kill("was ended since it had stood still for 120 s", blamed=ended.board.held()[:1])
+
+    burial.bury(ended)
+    burial.recover(desk.broker, stopping=False)
+
+    assert crashes(desk) == {"begun": 1, "claimed": 0}
+    assert desk.app.inspector.task("begun").last_crash == "was ended since it had stood still for 120 s"
+
+
 def test_what_redis_does_not_take_back_is_tried_again(desk: Desk, child: Callable[[str], Running]) -> None:
     class Away(Broker):
         def recover(self, *args: object, **options: object) -> Recovery:
             raise RedisUnavailable("away")
 
-    burial = Burial()
+    burial = Burial(Trouble(_log, World()))
     burial.bury(child(CRASH))
     burial.recover(Away(desk.app.scripts, desk.app.keys, 60), stopping=False)
     assert "2 left to the end of the lease" in burial.account()

@@ -1,20 +1,20 @@
 """One worker thread: whatever goes wrong inside it, its task gets an outcome."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker, Claim, Claimed
+from minicelery.broker import Broker, Claim, Claimed, Settlement
 from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
-from minicelery.worker.board import Board, Count
+from minicelery.worker.board import Board, Count, Limit
 from minicelery.worker.consumer import Bench, Consumer, _log
 
 
@@ -151,6 +151,67 @@ def test_a_task_of_unknown_name_does_not_run(bench: Callable[..., Bench], submit
     assert record.error["type"] == "UnknownTask"
     assert "nor at any live worker of queue 'default'" in record.error["message"]
     assert made.board.totals()[Count.FAILED] == 1
+
+
+def test_a_claim_that_was_answered_before_the_lease_was_over_is_asked_for_again(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    """Its answer is lost, the lease ends, the claim is refused, and the lease is there again."""
+
+    class Lossy(Broker):
+        times = 0
+
+        def claim(self, claim: Claim) -> Claimed:
+            self.times += 1
+            if self.times == 1:
+                super().claim(claim)
+                fake_app.broker.beat({"w": "{}"}, -1)
+                raise RedisUnavailable("the answer is lost")
+            if self.times == 3:
+                fake_app.broker.beat({"w": "{}"}, 60)
+            return super().claim(claim)
+
+    lossy = Lossy(fake_app.scripts, fake_app.keys, 60)
+    Consumer(bench(lambda delivery: Outcome(Status.SUCCESS, "3"), lossy), 0).run()
+
+    record = fake_app.inspector.task(submitted)
+    assert (record.status, record.deliveries) == (Status.SUCCESS, 1)
+    assert lossy.times == 3
+
+
+def test_a_claim_that_was_refused_is_followed_by_another_one_at_once(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    class Late(Broker):
+        times = 0
+
+        def claim(self, claim: Claim) -> Claimed:
+            self.times += 1
+            fake_app.broker.beat({"w": "{}"}, -1 if self.times == 1 else 60)
+            return super().claim(claim)
+
+    late = Late(fake_app.scripts, fake_app.keys, 60)
+    Consumer(bench(lambda delivery: Outcome(Status.SUCCESS, "3"), late), 0).run()
+
+    assert fake_app.inspector.task(submitted).status is Status.SUCCESS
+    assert late.times == 3, "refused, repeated in vain, and anew"
+
+
+def test_the_limit_of_a_run_that_is_over_is_lifted_while_it_is_recorded(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    deadlines: list[float] = []
+
+    class Watched(Broker):
+        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+            deadlines.extend(held.deadline for held in made.board.held())
+            return super().settle(worker, settlements)
+
+    watched = Watched(fake_app.scripts, fake_app.keys, 60)
+    made = replace(bench(lambda delivery: Outcome(Status.SUCCESS, "3"), watched), limit=lambda delivery: Limit(1.0))
+    Consumer(made, 0).run()
+
+    assert deadlines == [float("inf")]
 
 
 def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
