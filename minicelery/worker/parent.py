@@ -34,7 +34,7 @@ from .running import Birth, Running, bear
 
 _log = logging.getLogger("minicelery.worker")
 _KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
-_SHORT_LIFE = 1.0  #: a child that lived less is followed by the next one only after as long
+_PAUSE_UNREADY = 1.0  #: seconds until another try after a child has died before it was ready
 _PAUSE_UNUSABLE = 5.0  #: seconds until another try to load an application that could be loaded before
 _LONG_LOADING = 60.0  #: seconds of loading the application that deserve a word
 _PATIENCE = 1.0  #: seconds of the parent's own calls: whatever fails is tried again at the next look
@@ -184,9 +184,8 @@ class Parent:
         elif is_unusable and child.quarantine:
             self._births.append(self._birth(after=_PAUSE_UNUSABLE, quarantine=True))
         elif not child.quarantine and not child.is_retiring:
-            is_short_lived = self._world.monotonic() - child.born < _SHORT_LIFE
             # An application that could be loaded before and now can't: perhaps it is just being replaced.
-            pause = _PAUSE_UNUSABLE if is_unusable else _SHORT_LIFE if is_short_lived else 0.0
+            pause = _PAUSE_UNUSABLE if is_unusable else 0.0 if child.is_welcome else _PAUSE_UNREADY
             self._births.append(self._birth(after=pause))
 
     def _look_after_children(self) -> None:

@@ -30,7 +30,6 @@ from .crowd import APP, processes_option
 from .history import ends_recorded, keep_history
 
 NAMESPACE = "kills"
-_OLD_ENOUGH = 1.2  #: seconds; a child that lived less than one is replaced a second later only
 _DEFAULT_LEASE = 15.0
 
 
@@ -111,11 +110,11 @@ class Run:
         return all(now[one.id].deliveries > one.deliveries or now[one.id].finished for one in hit)
 
     def hit(self, worker: Worker) -> tuple[psutil.Process, list[TaskRecord]] | None:
-        """A child that is old enough and has something in hand, with the tasks."""
+        """A child that has something in hand, with the tasks."""
         children = {child.pid: child for child in psutil.Process(worker.process.pid).children()}
         for one in self.app.inspector.workers():
             child = children.get(int(str(one.info.get("pid", 0))))
-            if child and one.claimed and time.time() - child.create_time() > _OLD_ENOUGH:
+            if child and one.claimed:
                 return child, [record for record in self.records() if record.worker == one.id and not record.finished]
         return None
 
