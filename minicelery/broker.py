@@ -10,7 +10,6 @@ from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
 from .scripts import Scripts
 from .states import Status
 
-RECOVER_BATCH = 100
 #: Stands for the ids of all tasks that a worker holds.
 ALL = "*"
 PROMOTE_BATCH = 200
@@ -56,11 +55,15 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was recovered of a worker: tasks made ready, of these in ``quarantine``, and ``dead`` letters."""
+    """What was recovered of a worker: tasks made ready, of these in ``quarantine``, and ``dead`` letters.
+
+    ``stuck`` are tasks that stay with the worker, as another program has overwritten the key that they belong into.
+    """
 
     ready: int = 0
     quarantined: int = 0
     dead: int = 0
+    stuck: int = 0
 
 
 class Broker:
@@ -138,22 +141,17 @@ class Broker:
     def recover(
         self, worker: str, begun: Iterable[str] = (), *, expired: bool = False, cause: str = "was lost"
     ) -> Recovery:
-        """Make ready again all that a worker held which is gone, and forget the worker.
+        """Make ready again all that a worker held which is gone, and forget the worker unless some of it is stuck.
 
         ``begun`` are the ids whose run had begun, for which a crash is counted; ``ALL`` where nobody knows which.
         ``expired``: only if the worker's lease is over, and a crash for all. ``cause`` completes "its process …".
         """
         parts = (self._keys.worker, self._keys.claimed, self._keys.claims, self._keys.wake)
         keys = [self._keys.workers, self._keys.dead_letter, *(part(worker) for part in parts)]
-        args = [worker, "expired" if expired else "ended", RECOVER_BATCH]
+        args: list[object] = [worker, "expired" if expired else "ended"]
         args += [MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL]
         args += [codec.encode(cause)[1:-1], *((ALL,) if expired else begun)]
-        ready, quarantined, dead, left = 0, 0, 0, 1
-        while left:
-            counts = self._scripts.run("recover", keys, args)
-            ready, quarantined, dead = ready + counts[0], quarantined + counts[1], dead + counts[2]
-            left = counts[3]
-        return Recovery(ready, quarantined, dead)
+        return Recovery(*self._scripts.run("recover", keys, args))
 
     def revive(self, task_ids: Sequence[str], nonce: str) -> list[bool]:
         """Dead letters back into their queues. False where an id is not a dead letter. The nonce names the request."""

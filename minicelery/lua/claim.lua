@@ -55,6 +55,7 @@ for i = 4, #KEYS, 2 do
   popped[i] = offset
 end
 
+if not is_ours(claimed, 'hash') then return foreign(claimed) end
 pass_full_memory(workers)
 redis.call('HSET', claims, thread, number)
 for i = 4, #KEYS, 2 do
@@ -62,7 +63,7 @@ for i = 4, #KEYS, 2 do
   local left = redis.call('LLEN', KEYS[i])
   if left == 0 then
     redis.call('DEL', KEYS[i + 1])
-  elseif woken == '1' and redis.call('LLEN', KEYS[i + 1]) == 0 then
+  elseif woken == '1' and is_ours(KEYS[i + 1], 'list') and redis.call('LLEN', KEYS[i + 1]) == 0 then
     redis.call('LPUSH', KEYS[i + 1], 1)
   end
 end

@@ -20,9 +20,8 @@ for i = 1, #KEYS do
     local status = due and 'SCHEDULED' or 'PENDING'
     seen[id] = {status, name, args, kwargs, queue}
     fresh[#fresh + 1] = {base, due}
-    -- Before the first write: another program may have put something else under one of these keys.
-    if due then redis.call('ZCARD', key.delayed()) else redis.call('LLEN', key.queue(queue)) end
-    redis.call('LLEN', key.bell(queue))
+    local obstacle = due and no_delayed() or no_line(queue)
+    if obstacle then return foreign(obstacle) end
     answers[i] = status
   elseif there[2] == name and there[3] == args and there[4] == kwargs and there[5] == queue then
     answers[i] = there[1]

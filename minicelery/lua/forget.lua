@@ -13,8 +13,8 @@ if not task then return '' end
 
 for i = 3, #ARGV do
   if task[1] == ARGV[i] then
-    redis.call('DEL', hash)
     if task[1] == 'FAILED' then redis.call('LREM', dead_letter, -1, id) end
+    redis.call('DEL', hash)
     redis.call('SET', forgotten, task[1], 'EX', SECONDS_KEPT)
     emit(id, 'deleted', '{"task_id":"' .. id .. '"}')
   end

@@ -24,12 +24,15 @@ local function is_known_elsewhere(name, queue)
   return false
 end
 
-local task = fields(id, 'status', 'token', 'settled', 'released_by', 'name', 'queue', 'released', 'retry_count')
-if task and task[3] == token then return 'FAILED' end
-if task and task[4] == token then return 'SCHEDULED' end
-if not task or task[1] ~= 'RUNNING' or task[2] ~= token then return '' end
-local released = tonumber(task[7] or 0)
-local known = is_known_elsewhere(task[5], task[6])
+local before = fields(id, 'status', 'settled', 'released_by')
+if before and before[2] == token then return 'FAILED' end
+if before and before[3] == token then return 'SCHEDULED' end
+local task = whole(id, 'no bodies')
+if not task or task.status ~= 'RUNNING' or task.token ~= token then return '' end
+local released = tonumber(task.released or 0)
+local known = is_known_elsewhere(task.name, task.queue)
+local obstacle = known and no_delayed() or not known and no_dead_letter()
+if obstacle then return foreign(obstacle) end
 
 redis.call('HDEL', claimed, id)
 redis.call('HSET', hash, 'updated_at', stamp(at))
@@ -42,6 +45,6 @@ if known then
 end
 redis.call('HSET', hash, 'status', 'FAILED', 'error', err, 'settled', token)
 redis.call('LPUSH', dead_letter, id)
-emit(id, 'failed', '{"task_id":"' .. id .. '","status":"FAILED","retry_count":' .. task[8] .. ',"error":' .. err .. ',"at":'
+emit(id, 'failed', '{"task_id":"' .. id .. '","status":"FAILED","retry_count":' .. task.retry_count .. ',"error":' .. err .. ',"at":'
   .. when(at) .. '}')
 return 'FAILED'

@@ -39,16 +39,42 @@ local function emit(id, event, data)
   redis.call('PUBLISH', key.events(id), '{"event":"' .. event .. '","data":' .. data .. '}')
 end
 
+-- ---- Nothing after the first write may fail: what could is asked before it
+
+local kinds = {}
+
+-- Whether a key holds what we keep there, or nothing yet. Another program may have put something else under it.
+local function is_ours(where, kind)
+  kinds[where] = kinds[where] or redis.call('TYPE', where).ok
+  return kinds[where] == kind or kinds[where] == 'none'
+end
+
+-- The list of what is ready in a queue, or in its quarantine if that is the lane, and the bell of that list.
+local function line(queue, lane)
+  if lane == 'quarantine' then return key.quarantine(queue), key.quarantine_bell(queue) end
+  return key.queue(queue), key.bell(queue)
+end
+
+-- For each way that a task can go, the key of another program that is in its way; nil if it can go.
+local function no_line(queue, lane)
+  local ready, bell = line(queue, lane)
+  return not is_ours(ready, 'list') and ready or not is_ours(bell, 'list') and bell or nil
+end
+local function no_delayed() return not is_ours(key.delayed(), 'zset') and key.delayed() or nil end
+local function no_dead_letter() return not is_ours(key.dead_letter(), 'list') and key.dead_letter() or nil end
+
+-- The answer of a script whose caller is to try again when that key is gone.
+local function foreign(where) return redis.error_reply('WRONGTYPE ' .. where .. ' holds what another program has put there') end
+
 local rung = {}
 
 -- Into the ready list of its queue, or into the queue's quarantine if that is the task's lane: at the tail ('LPUSH'), or
 -- at the head ('RPUSH') what was already claimed once.
 local function make_ready(id, queue, lane, push, at)
-  local quarantined = lane == 'quarantine'
+  local ready, bell = line(queue, lane)
   redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
-  redis.call(push, quarantined and key.quarantine(queue) or key.queue(queue), id)
+  redis.call(push, ready, id)
   emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
-  local bell = quarantined and key.quarantine_bell(queue) or key.bell(queue)
   rung[bell] = (rung[bell] or 0) + 1
 end
 
@@ -73,20 +99,22 @@ local function fields(id, ...)
 end
 
 local NAME, COUNT, TIME, ANY = '^[%w_.:-]+$', '^%d+$', '^%d+%.?%d*$', false
-local FIELDS = {'status', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at', 'args', 'kwargs',
+local FIELDS = {'args', 'kwargs', 'status', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at',
   'deliveries', 'crashes', 'solo_crashes', 'released', 'token', 'worker', 'lane', 'due'}
-local RULES = {ANY, NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, ANY, ANY, COUNT, COUNT, COUNT, COUNT, ANY, ANY, ANY, ANY}
-local NEEDED, LONGEST = 10, 128
+local RULES = {ANY, ANY, ANY, NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, COUNT, ANY, ANY, ANY, ANY}
+local NEEDED, LONGEST, BODIES = 10, 128, 2
 -- The place that each state names.
 local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
 
--- A task by the names of its fields. For what no script of ours has written: nil, and the field that is missing or wrong.
-local function whole(id)
-  local values = redis.pcall('HMGET', key.task(id), unpack(FIELDS))
+-- A task by the names of its fields, but for its bodies if there are to be none: they may be long. For what no script of
+-- ours has written: nil, and the field that is missing or wrong.
+local function whole(id, bodies)
+  local left_out = bodies == 'no bodies' and BODIES or 0
+  local values = redis.pcall('HMGET', key.task(id), unpack(FIELDS, left_out + 1))
   if values.err then return nil, 'type' end
   local task = {}
-  for i = 1, #FIELDS do
-    local name, rule, value = FIELDS[i], RULES[i], values[i]
+  for i = left_out + 1, #FIELDS do
+    local name, rule, value = FIELDS[i], RULES[i], values[i - left_out]
     if not value and i <= NEEDED then return nil, name end
     if value and rule and (#value > LONGEST or not string.find(value, rule)) then return nil, name end
     if value then task[name] = value end
@@ -105,7 +133,7 @@ local function examine(id, workers)
   if redis.call('EXISTS', key.task(id)) == 0 then return {state = ''} end
   local task, fault = whole(id)
   if not task then return {state = 'INCOMPLETE', fault = fault} end
-  local ready = task.lane == 'quarantine' and key.quarantine(task.queue) or key.queue(task.queue)
+  local ready = line(task.queue, task.lane)
   local found = {state = task.status, queue = task.queue, lane = task.lane, due = tonumber(task.due or nil), ready = ready}
   local claimed = task.status == 'RUNNING' and task.worker and redis.call('ZSCORE', workers, task.worker)
     and key.claimed(task.worker)

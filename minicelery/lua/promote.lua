@@ -2,16 +2,29 @@
 -- KEYS  delayed
 -- ARGV  prefix, the most to promote in one call, '1' for early
 -- =>    {how many were promoted, seconds until the next is due or '' if there is none}
+--       A task whose queue another program has overwritten stays, and is looked at again a moment later: it is in
+--       nobody's way meanwhile.
 -- event queued
+local PAUSE = 5
 local at = now()
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] == '1' and '+inf' or stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
-local ready = {}
-for _, id in ipairs(due) do
-  local task = fields(id, 'status', 'queue', 'lane')
-  if task and (task[1] == 'SCHEDULED' or task[1] == 'RETRYING') then ready[#ready + 1] = {id, task[2], task[3]} end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] == '1' and '+inf' or stamp(at), 'WITHSCORES',
+  'LIMIT', 0, tonumber(ARGV[2]))
+local gone, ready, stuck = {}, {}, {}
+for i = 1, #due, 2 do
+  local id, score = due[i], due[i + 1]
+  local task = whole(id, 'no bodies')
+  local is_delayed = task and (task.status == 'SCHEDULED' or task.status == 'RETRYING')
+  if is_delayed and no_line(task.queue, task.lane) then
+    if tonumber(score) < at + PAUSE then stuck[#stuck + 1] = id end
+  else
+    gone[#gone + 1] = id
+    if is_delayed then ready[#ready + 1] = {id, task.queue, task.lane} end
+  end
 end
 
-if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
+if #due > 0 then pass_full_memory(KEYS[1]) end
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+for _, id in ipairs(stuck) do redis.call('ZADD', KEYS[1], stamp(at + PAUSE), id) end
 for _, task in ipairs(ready) do
   make_ready(task[1], task[2], task[3], 'LPUSH', at)
 end

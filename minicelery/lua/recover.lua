@@ -2,76 +2,84 @@
 -- has crashed its process too often, and → FAILED what has done so alone in a process. The worker's own keys go with its
 -- last task, and the numbers of its claims an hour later.
 -- KEYS  workers, dead letters, then worker, claimed, claims and wake of the worker
--- ARGV  prefix, worker, 'ended' (its end is certain) or 'expired' (only if its lease is over), the most to recover in one
---       call, crashes that lead to quarantine, crashes alone and crashes in all that make a dead letter of a task there,
---       what ended the process (to stand in JSON), then the ids of tasks that had begun ('*' = nobody knows which): these
---       count a crash; one alone only by its id, as the loss of a whole worker or machine may have any cause
--- =>    {made ready, of these in quarantine, dead letters, how many are left}; all 0 when there was nothing to do
+-- ARGV  prefix, worker, 'ended' (its end is certain) or 'expired' (only if its lease is over), crashes that lead to
+--       quarantine, crashes alone and crashes in all that make a dead letter of a task there, what ended the process (to
+--       stand in JSON), then the ids of tasks that had begun ('*' = nobody knows which): these count a crash; one alone
+--       only by its id, as the loss of a whole worker or machine may have any cause
+-- =>    {made ready, of these in quarantine, dead letters, stuck}; all 0 when there was nothing to do. Stuck is what can't
+--       go where it belongs, as another program has overwritten that key: it stays with the worker, whose lease is over.
 -- event queued | failed
 local workers, dead_letter, info, claimed, claims, wake = unpack(KEYS)
-local worker, why, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local most_crashes, most_alone, most_in_all, cause = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local worker, why = ARGV[2], ARGV[3]
+local most_crashes, most_alone, most_in_all, cause = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local at = now()
 local lease = tonumber(redis.call('ZSCORE', workers, worker) or nil)
 if why == 'expired' and (not lease or lease > at) then return {0, 0, 0, 0} end
 
 local begun = {}
-for i = 9, #ARGV do begun[ARGV[i]] = true end
-local held = redis.call('HGETALL', claimed)
-local gone, current = {}, {}
-for i = 1, math.min(#held, most * 2), 2 do
-  local id, token = held[i], held[i + 1]
-  local task = fields(id, 'status', 'token', 'queue', 'crashes', 'solo_crashes', 'lane', 'retry_count')
-  gone[#gone + 1] = id
-  if task and task[1] == 'RUNNING' and task[2] == token then
-    current[#current + 1] = {id, task[3], tonumber(task[4] or 0), tonumber(task[5] or 0), task[6], task[7]}
-  end
-end
+for i = 8, #ARGV do begun[ARGV[i]] = true end
 
--- Counts a crash, and says where it leads: the task's lane from now on, its crashes alone, and whether it is over.
-local function crash(id, crashes, alone, lane)
-  redis.call('HSET', key.task(id), 'crashes', crashes, 'last_crash', cause)
+-- Where a task goes from here: its crashes and those alone, its lane from now on, and whether it is over.
+local function fate(id, task)
+  local crashes, alone, lane = tonumber(task.crashes or 0), tonumber(task.solo_crashes or 0), task.lane
+  local one = {id = id, queue = task.queue, retry_count = task.retry_count, lane = lane}
+  if not begun[id] and not begun['*'] then return one end
+  one.crashes = crashes + 1
   if lane == 'quarantine' then
-    alone = alone + (begun[id] and 1 or 0)
-    redis.call('HSET', key.task(id), 'solo_crashes', alone)
-    return lane, alone, alone >= most_alone or crashes >= most_in_all
+    one.alone = alone + (begun[id] and 1 or 0)
+    one.is_over = one.alone >= most_alone or one.crashes >= most_in_all
+  elseif one.crashes >= most_crashes then
+    one.lane = 'quarantine'
   end
-  if crashes < most_crashes then return lane, alone, false end
-  redis.call('HSET', key.task(id), 'lane', 'quarantine')
-  return 'quarantine', alone, false
+  return one
 end
 
-local function bury(id, crashes, alone, retry_count)
-  local err = '{"type":"WorkerCrashed","message":"its process crashed ' .. crashes .. ' times, ' .. alone
+local held = redis.call('HGETALL', claimed)
+local gone, current, stuck = {}, {}, 0
+for i = 1, #held, 2 do
+  local id, token = held[i], held[i + 1]
+  local task = whole(id, 'no bodies')
+  local one = task and task.status == 'RUNNING' and task.token == token and fate(id, task)
+  if one and (one.is_over and no_dead_letter() or not one.is_over and no_line(one.queue, one.lane)) then
+    stuck = stuck + 1
+  else
+    gone[#gone + 1] = id
+    if one then current[#current + 1] = one end
+  end
+end
+
+local function bury(one)
+  local err = '{"type":"WorkerCrashed","message":"its process crashed ' .. one.crashes .. ' times, ' .. one.alone
     .. ' of them with no other task beside it; the last time it ' .. cause .. '","traceback":""}'
-  redis.call('HSET', key.task(id), 'status', 'FAILED', 'error', err, 'updated_at', stamp(at))
-  redis.call('LPUSH', dead_letter, id)
-  emit(id, 'failed', '{"task_id":"' .. id .. '","status":"FAILED","retry_count":' .. retry_count .. ',"error":' .. err
-    .. ',"at":' .. when(at) .. '}')
+  redis.call('HSET', key.task(one.id), 'status', 'FAILED', 'error', err, 'updated_at', stamp(at))
+  redis.call('LPUSH', dead_letter, one.id)
+  emit(one.id, 'failed', '{"task_id":"' .. one.id .. '","status":"FAILED","retry_count":' .. one.retry_count .. ',"error":'
+    .. err .. ',"at":' .. when(at) .. '}')
 end
 
 pass_full_memory(workers)
--- From here on the worker can claim nothing more, so that what is left only shrinks.
-redis.call('ZADD', workers, 0, worker)
-if #gone > 0 then redis.call('HDEL', claimed, unpack(gone)) end
+for _, id in ipairs(gone) do redis.call('HDEL', claimed, id) end
 local quarantined, buried = 0, 0
 for _, one in ipairs(current) do
-  local id, queue, crashes, alone, lane, retry_count = unpack(one, 1, 6)
-  local is_over = false
-  if begun[id] or begun['*'] then lane, alone, is_over = crash(id, crashes + 1, alone, lane) end
-  if is_over then
-    bury(id, crashes + 1, alone, retry_count)
+  local hash = key.task(one.id)
+  if one.crashes then redis.call('HSET', hash, 'crashes', one.crashes, 'last_crash', cause) end
+  if one.alone then redis.call('HSET', hash, 'solo_crashes', one.alone) end
+  if one.is_over then
+    bury(one)
     buried = buried + 1
   else
-    make_ready(id, queue, lane, 'RPUSH', at)
-    if lane == 'quarantine' then quarantined = quarantined + 1 end
+    if one.lane then redis.call('HSET', hash, 'lane', one.lane) end
+    make_ready(one.id, one.queue, one.lane, 'RPUSH', at)
+    if one.lane == 'quarantine' then quarantined = quarantined + 1 end
   end
 end
 ring()
-local left = #held / 2 - #gone
-if left == 0 then
+if stuck > 0 then
+  -- It can claim nothing more, and whoever looks for lost workers finds it.
+  redis.call('ZADD', workers, stamp(math.min(lease or at, at)), worker)
+else
   redis.call('ZREM', workers, worker)
   redis.call('DEL', info, claimed, wake)
   redis.call('EXPIRE', claims, CLAIMS_KEPT)
 end
-return {#current - buried, quarantined, buried, left}
+return {#current - buried, quarantined, buried, stuck}

@@ -10,15 +10,20 @@ local answers, current = {}, {}
 
 for base = 2, #ARGV, 2 do
   local id, token = ARGV[base], ARGV[base + 1]
-  local task = fields(id, 'status', 'token', 'settled', 'queue', 'released_by', 'lane')
+  local task = fields(id, 'status', 'token', 'settled', 'released_by')
   local answer = 'lost'
-  if task and task[5] == token then
+  if task and task[4] == token then
     answer = 'ok'
   elseif task and task[3] == token then
     answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
-    answer = 'ok'
-    current[#current + 1] = {id, token, task[4], task[6]}
+    local held = whole(id, 'no bodies')
+    local obstacle = held and no_line(held.queue, held.lane)
+    if obstacle then return foreign(obstacle) end
+    if held then
+      answer = 'ok'
+      current[#current + 1] = {id, token, held.queue, held.lane}
+    end
   end
   answers[#answers + 1] = answer
 end

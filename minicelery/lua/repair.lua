@@ -16,6 +16,7 @@ for _, place in ipairs(places_of(id, task, {unpack(ARGV, 4)})) do
   local is_home = place.name == home
   if is_home and place.is_of_others then return {} end
   if is_home and (is_stray or place.times == 0) then is_missing = true end
+  if is_missing and home == 'ready' and no_line(task.queue, task.lane) then return {} end
   place.spare = place.times - ((is_home and not is_missing) and 1 or 0)
   if place.spare > 0 then surplus[#surplus + 1] = place end
 end

@@ -8,13 +8,15 @@ local at = now()
 local answers, current, seen = {}, {}, {}
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local task = fields(id, 'status', 'queue', 'revived')
-  local fresh = task and task[1] == 'FAILED' and task[3] ~= nonce and not seen[id]
-  if fresh then
+  local task = fields(id, 'status', 'revived')
+  local letter = task and task[1] == 'FAILED' and task[2] ~= nonce and not seen[id] and whole(id, 'no bodies')
+  if letter then
+    local obstacle = no_line(letter.queue)
+    if obstacle then return foreign(obstacle) end
     seen[id] = true
-    current[#current + 1] = {id, task[2]}
+    current[#current + 1] = {id, letter.queue}
   end
-  answers[#answers + 1] = (fresh or (task and task[3] == nonce)) and 1 or 0
+  answers[#answers + 1] = (letter or (task and task[2] == nonce)) and 1 or 0
 end
 
 for _, one in ipairs(current) do

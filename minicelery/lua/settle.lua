@@ -21,9 +21,11 @@ for base = 3, #ARGV, WIDTH do
     if ARGV[base + 2] == 'RETRYING' and not (tonumber(ARGV[base + 4]) and tonumber(ARGV[base + 4]) >= 0) then
       return redis.error_reply('ERR settle: the delay of ' .. id .. ' is not a number of seconds')
     end
+    local obstacle = ARGV[base + 2] == 'FAILED' and no_dead_letter() or ARGV[base + 2] == 'RETRYING' and no_delayed()
+    if obstacle then return foreign(obstacle) end
     answer = 'ok'
     seen[id] = token
-    current[#current + 1] = {base, tonumber(task[4] or 0)}
+    current[#current + 1] = {base, tonumber(task[4] or 0) or 0}
   end
   answers[#answers + 1] = answer
 end

@@ -592,16 +592,18 @@ def test_numbers_of_claims_outlive_a_worker_for_an_hour_and_a_worker_that_comes_
     assert (commands.ttl(claims), commands.hget(claims, 0)) == (-1, "1")
 
 
-def test_a_worker_in_recovery_can_claim_nothing_more(desk: Desk) -> None:
+def test_one_recovery_takes_all_so_that_no_other_can_count_crashes_for_the_rest(desk: Desk) -> None:
     desk.hire("w")
-    desk.submit(*(f"t{number}" for number in range(150)))
-    desk.claim(count=150)
+    ids = [f"t{number}" for number in range(250)]
+    desk.submit(*ids)
+    desk.claim(count=250)
     keys = desk.app.keys
     parts = [keys.workers, keys.dead_letter, keys.worker("w"), keys.claimed("w"), keys.claims("w"), keys.wake("w")]
 
-    assert desk.app.scripts.run("recover", parts, ["w", "ended", 100, 2, 3, 10, "was lost"]) == [100, 0, 0, 50]
+    assert desk.app.scripts.run("recover", parts, ["w", "ended", 2, 3, 10, "was lost"]) == [250, 0, 0, 0]
 
-    assert not desk.claim().leased
+    assert desk.broker.recover("w", expired=True) == Recovery()
+    assert {desk.app.inspector.task(task).crashes for task in ids} == {0}
 
 
 def test_what_was_due_is_not_told_of_a_running_task(desk: Desk) -> None:
