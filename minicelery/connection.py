@@ -10,15 +10,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .config import Config
-from .errors import ForeignData, RedisFull, RedisUnavailable
-from .link import CONNECT_TIMEOUT, ELSEWHERE, code, destination
+from .errors import ForeignData, RedisFull, RedisUnavailable, RedisUnreachable
+from .link import CONNECT_TIMEOUT, ELSEWHERE, NoMaster, code, destination
 
 #: A client, or its Pub/Sub. Of its own types redis-py says "bytes or str" for every reply, which helps nobody.
 Client = Any
 
 # The server is starting or handing over, or an operator has to act and then all goes on by itself.
 _PASSING = ELSEWHERE | {"LOADING", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "UNKILLABLE"}
-_REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY", "UNKILLABLE"})
+_REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "BUSY", "UNKILLABLE", "DENIED"})
+_NO_DATABASE = ("DB index", "invalid DB index", "SELECT is not allowed")
 _FORBIDDEN = "The user executing the script can't run this command"
 
 #: Seconds an idle thread waits at the doorbells before it looks again by itself.
@@ -77,29 +78,56 @@ def is_silent(error: redis.RedisError) -> bool:
     return isinstance(error, redis.TimeoutError) or code(error) in ELSEWHERE
 
 
+def is_forbidden(error: redis.RedisError) -> bool:
+    """Whether the server knows no such command, as where it was renamed, or does not let us use it."""
+    return code(error) == "NOPERM" or str(error).startswith("unknown command")
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Redis's errors as ours. ``doing`` completes the sentence "Redis failed while …"."""
     try:
         yield
     except redis.RedisError as error:
-        found = code(error)
-        if found == "OOM":
-            raise RedisFull(f"Redis has no memory left while {doing}: {error}") from error
-        if found == "WRONGTYPE":
-            raise ForeignData(
-                f"A key of ours holds something else while {doing}; see minicelery doctor: {error}"
-            ) from error
-        if found in _REFUSALS or _FORBIDDEN in str(error):
-            raise RedisUnavailable(f"Redis refuses while {doing}: {error}") from error
-        if is_passing(error):
-            raise RedisUnavailable(f"Redis can't be used while {doing}: {error}") from error
-        raise
+        ours = _ours(error, doing)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _ours(error: redis.RedisError, doing: str) -> RedisUnavailable | None:
+    """What an error means to us, in a sentence that tells the cure; None for a fault of our own."""
+    found = code(error)
+    if found == "OOM":
+        return RedisFull(f"Redis has no memory left while {doing}: {error}")
+    if found == "WRONGTYPE":
+        return ForeignData(f"A key of ours holds something else while {doing}; see minicelery doctor: {error}")
+    if str(error).startswith(_NO_DATABASE):
+        return RedisUnavailable(
+            f"Redis has no such database while {doing}: {error}. How many there are is the setting 'databases' of the "
+            "server; the number is the last part of the URL, or REDIS_DB"
+        )
+    if isinstance(error, redis.InvalidResponse):
+        return RedisUnavailable(
+            f"What answers is no Redis while {doing}: {error}. Check host and port in MINICELERY_REDIS_URL; a Redis "
+            "with TLS is named by rediss://"
+        )
+    if found in _REFUSALS or _FORBIDDEN in str(error):
+        return RedisUnavailable(f"Redis refuses while {doing}: {error}")
+    if is_passing(error):
+        is_there = found or isinstance(error, NoMaster)
+        return (RedisUnavailable if is_there else RedisUnreachable)(f"Redis can't be used while {doing}: {error}")
+    return None
 
 
 def server_info(client: Any) -> dict[str, Any]:
     """Name, version and settings of the server, as far as it tells."""
     with translated("asking for its version"):
-        info = client.info()
+        try:
+            info = client.info()
+        except redis.ResponseError as error:
+            if not is_forbidden(error):
+                raise
+            info = {}
     name = info.get("server_name", "redis")
     return {"name": name.capitalize(), "version": info.get(f"{name}_version", info.get("redis_version", "?")), **info}

@@ -119,6 +119,10 @@ class RedisUnavailable(MiniCeleryError):
     task_id: str | None = None
 
 
+class RedisUnreachable(RedisUnavailable):
+    """Nothing answers at the address of Redis, or the connection was lost."""
+
+
 class RedisFull(RedisUnavailable):
     """Redis has reached its memory limit and takes no new tasks until some are finished."""
 

@@ -47,6 +47,10 @@ _IN_A_PIPELINE = "of pipeline caused error: "  # what redis-py puts before the a
 ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 
 
+class NoMaster(redis.ConnectionError):
+    """No sentinel knows a master that is up."""
+
+
 def code(error: Exception) -> str:
     """The code of Redis's answer, such as READONLY, also of one that a command inside a script met; '' for none."""
     if found := _WRAPPED.search(str(error)):
@@ -111,7 +115,7 @@ class Sentinels:
         self._order = address.sentinels
 
     def master(self) -> tuple[str, int]:
-        """Host and port of the present master. Raises redis-py's ``ConnectionError`` if no sentinel knows one."""
+        """Host and port of the present master. Raises ``NoMaster`` if no sentinel knows one."""
         faults = []
         for place in self._order:
             try:
@@ -123,7 +127,7 @@ class Sentinels:
                 self._order = (place, *(other for other in self._order if other != place))
                 return found
             faults.append(f"{place[0]}:{place[1]} knows none that is up")
-        raise redis.ConnectionError(f"no master of '{self._address.service}' is found: {'; '.join(faults)}")
+        raise NoMaster(f"no master of '{self._address.service}' is found: {'; '.join(faults)}")
 
     def _ask(self, host: str, port: int) -> tuple[str, int] | None:
         with redis.Redis(

@@ -2,13 +2,18 @@
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import connect
-from minicelery.embedded import HOST
+from minicelery.connection import connect, server_info, translated
+from minicelery.embedded import HOST, EmbeddedServer, free_port
+from minicelery.errors import RedisUnavailable, RedisUnreachable
+from minicelery.link import NoMaster
 
 
 def test_a_command_without_an_answer_is_not_repeated_by_the_client_itself() -> None:
@@ -39,3 +44,82 @@ def test_a_command_without_an_answer_is_not_repeated_by_the_client_itself() -> N
     thread.join()
 
     assert len(asked) == 2
+
+
+def _ask(url: str) -> RedisUnavailable:
+    """What asking the server at a URL raises."""
+    clients = connect(Config(redis_url=url))
+    try:
+        with pytest.raises(RedisUnavailable) as caught, translated("asking"):
+            clients.commands.ping()
+        return caught.value
+    finally:
+        clients.close()
+
+
+@contextmanager
+def _web_server() -> Iterator[int]:
+    """A port that answers whatever comes in the way of HTTP."""
+    with socket.create_server((HOST, 0)) as server:
+
+        def answer() -> None:
+            link, _ = server.accept()
+            with link:
+                link.recv(65536)
+                link.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def test_a_database_that_is_not_there_is_said_so_with_the_cure(server: EmbeddedServer) -> None:
+    assert "no such database while asking: DB index is out of range. How many" in str(_ask(f"{server.url}/99"))
+
+
+def test_a_port_that_is_no_redis_is_said_so_with_the_cure() -> None:
+    with _web_server() as port:
+        assert "no Redis while asking" in str(_ask(f"redis://{HOST}:{port}"))
+
+
+def test_where_nothing_listens_redis_is_unreachable() -> None:
+    assert isinstance(_ask(f"redis://{HOST}:{free_port()}"), RedisUnreachable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoMaster("no master of 'shop' is found"),
+        redis.AuthenticationError("invalid username-password pair"),
+        redis.exceptions.BusyLoadingError("loading"),
+        redis.exceptions.ReadOnlyError("a replica"),
+    ],
+)
+def test_who_answers_is_not_unreachable(error: redis.RedisError) -> None:
+    with pytest.raises(RedisUnavailable) as caught, translated("asking"):
+        raise error
+
+    assert not isinstance(caught.value, RedisUnreachable)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ResponseError("unknown command 'INFO', with args beginning with: "),
+        redis.exceptions.NoPermissionError("this user has no permissions to run the 'info' command"),
+    ],
+)
+def test_a_server_that_tells_nothing_of_itself_has_an_unknown_version(error: redis.RedisError) -> None:
+    def info() -> None:
+        raise error
+
+    assert server_info(SimpleNamespace(info=info)) == {"name": "Redis", "version": "?"}
+
+
+def test_a_wrong_database_is_no_unknown_version(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=f"{server.url}/99"))
+
+    with pytest.raises(RedisUnavailable, match="no such database"):
+        server_info(clients.commands)
+    clients.close()

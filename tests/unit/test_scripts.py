@@ -81,7 +81,7 @@ def test_a_full_redis_is_not_asked_again(scripts: Callable[..., Scripts], fault:
         _wake(scripts(fault))
 
 
-@pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", f"{OLD} -MISCONF disk"])
+@pytest.mark.parametrize("text", ["MISCONF disk", "NOAUTH who", "DENIED protected mode", f"{OLD} -MISCONF disk"])
 def test_a_redis_that_refuses_is_unavailable(scripts: Callable[..., Scripts], text: str) -> None:
     with pytest.raises(RedisUnavailable, match="refuses"):
         _wake(scripts(*[redis.ResponseError(text)] * 100))
