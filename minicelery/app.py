@@ -37,6 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSION = "minicelery"
 _REVIVE_BATCH = 100
+_MUTE = 2.0  #: seconds without progress reports after one that Redis did not take
 _log = logging.getLogger("minicelery")
 
 
@@ -76,6 +77,7 @@ class MiniCelery:
         self.tasks = Registry()
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._settings = settings
+        self._mute_until = float("-inf")
         self.config = config or read_config(settings)
         if clients:
             self.__dict__["clients"] = clients
@@ -227,11 +229,15 @@ class MiniCelery:
         return Broker(impatient, self.keys, self.config.result_ttl)
 
     def _report(self, task_id: str, token: str, members: str) -> bool:
-        """Progress is for watchers: while Redis is away the task goes on without, and does not wait."""
+        """Progress is for watchers: while Redis is away the task goes on without, and does not wait. After a failure
+        it is left out for a while, as a Redis that does not answer costs a time-out each time."""
+        if self.world.monotonic() < self._mute_until:
+            return True
         try:
             return self._reporter.progress(task_id, token, members)
         except RedisUnavailable as error:
-            _log.warning("progress of task %s left out: %s", task_id, error)
+            self._mute_until = self.world.monotonic() + _MUTE
+            _log.warning("progress is left out for %g s, of task %s and others: %s", _MUTE, task_id, error)
             return True
 
     # ---- Flask --------------------------------------------------------------------------------

@@ -1,21 +1,22 @@
 """The command line: data on standard output, words on standard error, exit codes that a script can use."""
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import redis
 
 from . import codec, events, logs, server, up
 from .app import MiniCelery, read_config
+from .arguments import WithNegativeNumbers, key_and_value, value
 from .config import Config
 from .errors import (
+    ForeignData,
     InvalidInput,
     MiniCeleryError,
-    NotReplicated,
     RedisFull,
     RedisUnavailable,
     ResultTimeout,
@@ -48,9 +49,13 @@ class Group(click.Group):
             return super().invoke(ctx)
         except MiniCeleryError as error:
             click.echo(f"minicelery: {error}", err=True)
-            if isinstance(error, RedisUnavailable) and error.task_id:
+            if (
+                isinstance(error, RedisUnavailable)
+                and error.task_id
+                and not isinstance(error, (ForeignData, RedisFull))
+            ):
                 click.echo(f"The task may be there; repeating it is safe with --task-id {error.task_id}", err=True)
-            if isinstance(error, RedisUnavailable) and not isinstance(error, (RedisFull, NotReplicated)):
+            if isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError)):
                 click.echo("Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up", err=True)
             if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):
                 click.echo(
@@ -98,7 +103,8 @@ def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     """Mini-Celery: a task queue for Python web applications.
 
-    Exit codes: 0 done, 1 the task failed, 2 wrong use, 3 Redis can't be reached, 4 no such task, 124 timed out.
+    Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached,
+    4 no such task, 124 timed out.
     """
 
 
@@ -157,14 +163,6 @@ def everything(
     sys.exit(up.run(options))
 
 
-class WithNegativeNumbers(click.Command):
-    """Takes -1 for an argument and not for an option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # JSON allows a blank in front, and to click it is no option then.
-        return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
-
-
 @main.command(cls=WithNegativeNumbers)
 @with_app
 @click.argument("name")
@@ -191,8 +189,8 @@ def enqueue(
     """
     if timeout is not None and not wait:
         raise InvalidInput("--timeout is the longest wait; give --wait, too")
-    named = dict(_key_and_value(text) for text in kwargs)
-    result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
+    named = dict(key_and_value(text) for text in kwargs)
+    result = app.submit(app.message(name, [value(text) for text in args], named, **options))
     if not wait:
         click.echo(result.id)
         return
@@ -275,23 +273,8 @@ def doctor(app: MiniCelery, check: bool, pause: float) -> None:
     for finding in findings:
         click.echo(str(finding))
         found += 1
-    words = f"broken by {found}" if found else "it holds"
-    click.echo(f"the law that every task is in exactly one place: {words}", err=True)
-    sys.exit(1 if found else 0)
-
-
-def _value(text: str) -> Any:
-    try:
-        return codec.decode_foreign(text.encode("utf-8", "surrogateescape"))
-    except MiniCeleryError:
-        return text
-
-
-def _key_and_value(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidInput(f"'{text}' is not KEY=JSON", "/kwargs")
-    return key, _value(value)
+    click.echo(f"{found} findings" if found else "every task is in exactly one place, the one of its state", err=True)
+    sys.exit(1 if found or settings.refusals else 0)
 
 
 def _print_json(value: Any) -> None:

@@ -198,6 +198,11 @@ def _agreeing(config: C) -> C:
     if config.confirm is not None and config.confirm >= config.redis_timeout:
         wanted = f"give less than the {config.redis_timeout:g} s of {PREFIX}REDIS_TIMEOUT"
         raise ConfigError([f"{PREFIX}REPLICA_TIMEOUT={config.confirm:g}: {wanted}, or the answer comes too late"])
+    if config.stall_limit < 2 * config.redis_timeout + 3:
+        wanted = f"give more than twice the {config.redis_timeout:g} s of {PREFIX}REDIS_TIMEOUT and 3 s"
+        raise ConfigError(
+            [f"{PREFIX}STALL_LIMIT={config.stall_limit:g}: {wanted}, or a slow Redis looks like a stuck task"]
+        )
     return config
 
 

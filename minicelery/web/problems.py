@@ -10,6 +10,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from .. import codec
 from ..errors import (
+    ForeignData,
     InvalidInput,
     MiniCeleryError,
     NotADeadLetter,
@@ -65,6 +66,9 @@ def _of_redis(error: RedisUnavailable, status: HTTPStatus) -> Response:
     """The cause names hosts and ports; it is for our log."""
     more: dict[str, Any] = {"task_id": error.task_id} if error.task_id else {}
     again = "submit it again under this task_id" if more else "try again"
+    if isinstance(error, ForeignData):
+        words = "Another program has put something else under a key of this queue; minicelery doctor names it"
+        return problem(status, f"{words}. Nothing was changed: {again} afterwards.", **more)
     if isinstance(error, RedisFull):
         return problem(status, f"{_FULL}. Nothing was changed: {again}.", **more)
     if isinstance(error, NotReplicated):

@@ -187,7 +187,7 @@ def test_progress_does_not_hold_a_task_up_while_redis_is_away(caplog: pytest.Log
 
     assert app._report("t", "1.n", '"done":1')
     assert slept == []
-    assert "progress of task t left out" in caplog.text
+    assert "progress is left out for 2 s, of task t and others" in caplog.text
 
 
 def test_many_may_wait_for_results_at_once(own_server: EmbeddedServer) -> None:

@@ -128,6 +128,31 @@ def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> No
     assert run("dead", "retry", ids[1]).stdout == "1\n"
 
 
+def test_the_doctor_finds_a_server_that_may_drop_tasks(run: Run) -> None:
+    with EmbeddedServer() as own:
+        import redis
+
+        with redis.Redis.from_url(own.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        done = run("doctor", "--check", MINICELERY_REDIS_URL=own.url)
+
+    assert done.returncode == 1
+    assert "set it to noeviction" in done.stderr
+
+
+def test_a_key_that_another_program_has_taken_is_no_reason_to_look_for_redis(
+    run: Run, tasks: MiniCelery, crew: Crew
+) -> None:
+    tasks.clients.commands.set(tasks.keys.queue("default"), "another program's")
+
+    done = run("enqueue", "add", "1", "2")
+
+    assert done.returncode == 3
+    assert "see minicelery doctor" in done.stderr
+    assert "may be there" not in done.stderr
+    assert "Is it running" not in done.stderr
+
+
 def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(
     run: Run, crew: Crew, server: EmbeddedServer
 ) -> None:
@@ -145,5 +170,5 @@ def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(
     assert all(done.returncode == 1 and done.stdout.endswith(f"{broken}\n") for done in checks)
     assert [done.returncode for done in repairs] == [1, 0]
     assert repairs[0].stdout.endswith(f"{broken}: made ready at the head of its queue\n")
-    assert "broken by 1" in repairs[0].stderr
-    assert "it holds" in repairs[1].stderr
+    assert "1 findings" in repairs[0].stderr
+    assert "every task is in exactly one place" in repairs[1].stderr
