@@ -91,7 +91,7 @@ def test_a_task_that_holds_pythons_lock_beyond_its_limit_is_recorded_and_its_pro
 
 
 def test_a_process_that_stands_still_is_replaced_and_its_tasks_run_again(crew: Crew, tasks: MiniCelery) -> None:
-    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="7", MINICELERY_LEASE="600").ready()
     result = call(tasks, "nap", 1)
     wait_until(lambda: result.status.value == "RUNNING", what="the start")
 
@@ -103,14 +103,14 @@ def test_a_process_that_stands_still_is_replaced_and_its_tasks_run_again(crew: C
 
 
 def test_a_worker_that_was_stopped_as_a_whole_is_not_taken_for_stuck(crew: Crew, tasks: MiniCelery) -> None:
-    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="7", MINICELERY_LEASE="600").ready()
     result = call(tasks, "nap", 0.5)
     wait_until(lambda: result.status.value == "RUNNING", what="the start")
     child = worker.child()
 
     child.send_signal(signal.SIGSTOP)
     worker.signal(signal.SIGSTOP)
-    threading.Event().wait(7)  # longer than the limit of a standstill
+    threading.Event().wait(9)  # longer than the limit of a standstill
     worker.signal(signal.SIGCONT)
     child.send_signal(signal.SIGCONT)
 
@@ -132,7 +132,7 @@ def test_neighbours_that_could_not_keep_their_limit_are_not_failed_for_it(crew: 
 
 
 def test_of_a_process_that_stands_still_only_who_holds_it_up_counts_a_crash(crew: Crew, tasks: MiniCelery) -> None:
-    worker = crew.start("--threads", "2", MINICELERY_STALL_LIMIT="5", MINICELERY_LEASE="600").ready()
+    worker = crew.start("--threads", "2", MINICELERY_STALL_LIMIT="7", MINICELERY_LEASE="600").ready()
     neighbour = call(tasks, "nap", 1)
     wait_until(lambda: neighbour.status.value == "RUNNING", what="the start of the neighbour")
     culprit = call(tasks, "hold_the_lock", 60)

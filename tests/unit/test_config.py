@@ -256,3 +256,12 @@ def test_what_is_no_origin_is_refused(origin: str) -> None:
     )
     with pytest.raises(ConfigError, match="is not an origin"):
         Config.from_env({"MINICELERY_ALLOWED_ORIGINS": origin})
+
+
+def test_a_slow_redis_must_not_look_like_a_stuck_task() -> None:
+    with pytest.raises(
+        ConfigError, match=r"MINICELERY_STALL_LIMIT=6: give more than twice the 2 s of MINICELERY_REDIS"
+    ):
+        Config.from_env({"MINICELERY_STALL_LIMIT": "6"})
+
+    assert Config.from_env({"MINICELERY_STALL_LIMIT": "7"}).stall_limit == 7
