@@ -123,3 +123,11 @@ def grow(megabytes: int) -> int:
 def short_nap() -> str:
     time.sleep(0.5)
     return "rested"
+
+
+@app.task(bind=True)
+def announced_nap(self: TaskContext, seconds: float) -> str:
+    """Tells that it has begun."""
+    self.progress(0, 1, "begun")
+    time.sleep(seconds)
+    return "rested"

@@ -92,8 +92,8 @@ def test_a_task_that_holds_pythons_lock_beyond_its_limit_is_recorded_and_its_pro
 
 def test_a_process_that_stands_still_is_replaced_and_its_tasks_run_again(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "1", MINICELERY_STALL_LIMIT="7", MINICELERY_LEASE="600").ready()
-    result = call(tasks, "nap", 1)
-    wait_until(lambda: result.status.value == "RUNNING", what="the start")
+    result = call(tasks, "announced_nap", 1)
+    wait_until(lambda: result.record.progress, what="the start")
 
     worker.child().send_signal(signal.SIGSTOP)
 

@@ -36,8 +36,8 @@ def test_tasks_run_in_several_processes_at_once(crew: Crew, tasks: MiniCelery) -
 def test_when_one_process_dies_the_others_go_on_and_it_is_replaced(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "1", "--processes", "2", MINICELERY_LEASE="600").ready()
     wait_until(lambda: len(pids_at_work(tasks)) == 2, what="both processes")
-    naps = [call(tasks, "nap", 1) for _ in range(2)]
-    wait_until(lambda: statuses(tasks, naps)["RUNNING"] == 2, what="the start of both")
+    naps = [call(tasks, "announced_nap", 1) for _ in range(2)]
+    wait_until(lambda: all(nap.record.progress for nap in naps), what="the start of both")
     before = {child.pid for child in children(worker)}
 
     os.kill(min(before), signal.SIGKILL)

@@ -36,9 +36,10 @@ def test_a_task_that_kills_its_process_each_time_is_a_dead_letter_that_says_so(
 
 def test_an_unlucky_neighbour_runs_in_quarantine_and_succeeds(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "2", MINICELERY_LEASE="600").ready()
-    unlucky = call(tasks, "nap", 1.5)
+    unlucky = call(tasks, "announced_nap", 1.5)
     for _ in range(2):
-        wait_until(lambda: unlucky.status.value == "RUNNING", PATIENCE, "the start")
+        begun = lambda: unlucky.status.value == "RUNNING" and unlucky.record.progress  # noqa: E731
+        wait_until(begun, PATIENCE, "the start")
         worker.child().kill()
         wait_until(lambda: unlucky.status.value == "PENDING" or unlucky.record.deliveries > 1, what="the recovery")
 

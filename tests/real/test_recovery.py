@@ -98,8 +98,8 @@ def test_a_child_that_dies_while_redis_is_away_is_recovered_when_it_is_back(tmp_
         app = declare(make_app(connect(Config(redis_url=server.url)), namespace))
         worker = Crew(server.url, namespace, tmp_path).start("--threads", "1", MINICELERY_LEASE=LONG).ready()
         try:
-            nap = call(app, "nap", 3)
-            wait_until(lambda: nap.status.value == "RUNNING", what="the start")
+            nap = call(app, "announced_nap", 3)
+            wait_until(lambda: nap.record.progress, what="the start")
             child = worker.child()
             server.kill()
             child.kill()
@@ -109,7 +109,7 @@ def test_a_child_that_dies_while_redis_is_away_is_recovered_when_it_is_back(tmp_
 
             assert nap.get(PATIENCE) == "rested"
             assert (nap.record.deliveries, nap.record.crashes) == (2, 1)
-            assert f"was ended by SIGKILL while it ran nap {nap.id}; ready again: 1" in worker.text
+            assert f"was ended by SIGKILL while it ran announced_nap {nap.id}; ready again: 1" in worker.text
         finally:
             worker.signal(signal.SIGTERM)
             worker.end()
