@@ -68,9 +68,17 @@ class AppNotFound(MiniCeleryError):
 class TaskNotFound(MiniCeleryError):
     """No task has this id; it was never submitted, was deleted, or its result has expired."""
 
+    reason = "it was never submitted, was deleted, or its result has expired."
+
     def __init__(self, task_id: str) -> None:
-        super().__init__(f"No task '{task_id}': it was never submitted, was deleted, or its result has expired.")
+        super().__init__(f"No task '{task_id}': {self.reason}")
         self.task_id = task_id
+
+
+class DamagedTask(TaskNotFound):
+    """Another program has changed or replaced what is stored of this task, and it can't be read any more."""
+
+    reason = "what is stored under its key is damaged; minicelery doctor tells more."
 
 
 class TaskIdTaken(InvalidInput):

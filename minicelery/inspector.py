@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from . import codec
 from .connection import Client, translated
-from .errors import TaskNotFound
+from .errors import DamagedTask, TaskNotFound
 from .keys import Keys
 from .record import TaskRecord, parse
 
@@ -31,19 +31,28 @@ class Inspector:
         self._keys = keys
 
     def task(self, task_id: str) -> TaskRecord:
-        """The task's record, or ``TaskNotFound``."""
-        [record] = self.tasks([task_id])
+        """The task's record, or ``TaskNotFound``; ``DamagedTask`` where something is there that is no whole task."""
+        [answer] = self._answers([task_id])
+        record = _record(answer)
         if record is None:
-            raise TaskNotFound(task_id)
+            raise DamagedTask(task_id) if answer else TaskNotFound(task_id)
         return record
 
     def tasks(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """The records of some hundred tasks in one round trip, None for what is not there or is no whole task."""
+        return [_record(answer) for answer in self._answers(task_ids)]
+
+    def _answers(self, task_ids: Sequence[str]) -> list[Any]:
+        """What HGETALL says of each task: its fields, or that they are none."""
         with translated("reading tasks"):
             pipe = self._client.pipeline(transaction=False)
             for task_id in task_ids:
                 pipe.hgetall(self._keys.task(task_id))
-            return [_record(answer) for answer in pipe.execute(raise_on_error=False)]
+            answers = pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception) and not _is_foreign(answer):
+                    raise answer
+            return answers
 
     def queue_length(self, queue: str) -> int:
         with translated("reading a queue"):
@@ -124,14 +133,14 @@ class Inspector:
 
 def _record(answer: Any) -> TaskRecord | None:
     """The record in an answer to HGETALL. What another program has put under the key of a task is none."""
-    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
-        return None
-    if isinstance(answer, Exception):
-        raise answer
     try:
-        return parse(answer) if answer else None
+        return parse(answer) if answer and not _is_foreign(answer) else None
     except (KeyError, ValueError):
         return None
+
+
+def _is_foreign(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
 
 
 def _seconds(time: tuple[int, int]) -> float:

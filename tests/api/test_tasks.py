@@ -225,3 +225,17 @@ def test_a_wrong_method_is_told_the_right_ones(http: FlaskClient) -> None:
 
     assert (response.status_code, response.content_type) == (405, "application/problem+json")
     assert "POST" in response.headers["Allow"]
+
+
+@pytest.mark.parametrize("damage", ["a field", "the whole hash"])
+def test_a_damaged_task_is_not_found_and_said_to_be_damaged(http: FlaskClient, app: MiniCelery, damage: str) -> None:
+    place, key = post(http, name="add", args=[1, 2], task_id="t").headers["Location"], app.keys.task("t")
+    if damage == "a field":
+        app.clients.commands.hdel(key, "status")
+    else:
+        app.clients.commands.set(key, "another program's")
+
+    response = http.get(place)
+
+    assert response.status_code == 404
+    assert "is damaged; minicelery doctor tells more" in response.json["detail"]
