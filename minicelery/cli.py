@@ -1,101 +1,24 @@
 """The command line: data on standard output, words on standard error, exit codes that a script can use."""
 
 import json
+import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import redis
 
-from . import codec, events, logs, server, up
+from . import codec, events, logs, up
 from .app import MiniCelery, read_config
-from .arguments import WithNegativeNumbers, key_and_value, value
 from .config import Config
-from .errors import (
-    ForeignData,
-    InvalidInput,
-    MiniCeleryError,
-    RedisFull,
-    RedisUnavailable,
-    ResultTimeout,
-    TaskFailed,
-    TaskNotFound,
-    UnknownTask,
-)
+from .errors import InvalidInput, MiniCeleryError
 from .loading import load_app
+from .operations import dead, doctor, queues
+from .terminal import Group, app_option, redis_option, with_app
 from .version import __version__
 from .worker.order import WorkerOptions
 from .worker.parent import Parent
 from .world import World
-
-FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 124
-
-_EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
-    (TaskFailed, FAILED),
-    (RedisUnavailable, UNREACHABLE),
-    (TaskNotFound, NOT_FOUND),
-    (ResultTimeout, TIMED_OUT),
-    (MiniCeleryError, USAGE),
-]
-
-
-class Group(click.Group):
-    """Turns our errors into one line and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MiniCeleryError as error:
-            click.echo(f"minicelery: {error}", err=True)
-            if (
-                isinstance(error, RedisUnavailable)
-                and error.task_id
-                and not isinstance(error, (ForeignData, RedisFull))
-            ):
-                click.echo(f"The task may be there; repeating it is safe with --task-id {error.task_id}", err=True)
-            if isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError)):
-                click.echo("Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up", err=True)
-            if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):
-                click.echo(
-                    "These are the demonstration's tasks; name your application: --app or MINICELERY_APP", err=True
-                )
-            if isinstance(error, TaskFailed):
-                click.echo(error.traceback, err=True)
-            sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
-
-
-app_option = click.option(
-    "--app",
-    "app_path",
-    metavar="MODULE:ATTRIBUTE",
-    envvar="MINICELERY_APP",
-    default="",
-    help="The application. Default: MINICELERY_APP, else the demonstration.",
-)
-
-
-redis_option = click.option(
-    "--redis-url", metavar="URL", help="Default: MINICELERY_REDIS_URL, or REDIS_HOST and REDIS_PORT."
-)
-
-
-def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--app`` and ``--redis-url``, and hands in the loaded application."""
-
-    @app_option
-    @redis_option
-    def loaded(app_path: str, redis_url: str | None, **options: Any) -> Any:
-        app = load_app(app_path)
-        if redis_url:
-            app.configure(redis_url=redis_url)
-        return command(app, **options)
-
-    loaded.__doc__ = command.__doc__
-    loaded.__name__ = command.__name__
-    loaded.__click_params__ = [*getattr(command, "__click_params__", []), *loaded.__click_params__]  # type: ignore[attr-defined]
-    return loaded
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,9 +26,13 @@ def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     """Mini-Celery: a task queue for Python web applications.
 
-    Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached,
+    Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached or used,
     4 no such task, 124 timed out.
     """
+
+
+for operation in (dead, doctor, queues):
+    main.add_command(operation)
 
 
 @main.command()
@@ -163,6 +90,14 @@ def everything(
     sys.exit(up.run(options))
 
 
+class WithNegativeNumbers(click.Command):
+    """Takes -1 for an argument and not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # JSON allows a blank in front, and to click it is no option then.
+        return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
+
+
 @main.command(cls=WithNegativeNumbers)
 @with_app
 @click.argument("name")
@@ -189,8 +124,8 @@ def enqueue(
     """
     if timeout is not None and not wait:
         raise InvalidInput("--timeout is the longest wait; give --wait, too")
-    named = dict(key_and_value(text) for text in kwargs)
-    result = app.submit(app.message(name, [value(text) for text in args], named, **options))
+    named = dict(_key_and_value(text) for text in kwargs)
+    result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
     if not wait:
         click.echo(result.id)
         return
@@ -206,75 +141,18 @@ def show_task(app: MiniCelery, task_id: str) -> None:
     _print_json(events.describe(app.inspector.task(task_id)))
 
 
-@main.command()
-@with_app
-def queues(app: MiniCelery) -> None:
-    """Print the length of every queue that is not empty, of quarantines and the dead letters too, one a line."""
-    for name in app.inspector.queues():
-        click.echo(f"{name}\t{app.inspector.queue_length(name)}")
-    for name in app.inspector.quarantines():
-        click.echo(f"{name} (quarantine)\t{app.inspector.quarantine_length(name)}")
-    click.echo(f"dead_letter\t{app.inspector.dead_letter_count()}")
+def _value(text: str) -> Any:
+    try:
+        return codec.decode_foreign(text.encode("utf-8", "surrogateescape"))
+    except MiniCeleryError:
+        return text
 
 
-@main.group()
-def dead() -> None:
-    """Dead letters: tasks that have failed for good."""
-
-
-@dead.command("list")
-@with_app
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
-def list_dead(app: MiniCelery, limit: int, offset: int) -> None:
-    """Print dead letters, newest first, a JSON object a line."""
-    for record in app.dead_letters(offset, limit):
-        click.echo(codec.write(events.describe(record)))
-
-
-@dead.command("retry")
-@with_app
-@click.argument("task_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All dead letters of this moment.")
-def retry_dead(app: MiniCelery, task_ids: tuple[str, ...], everything: bool) -> None:
-    """Put dead letters back into their queues, with all their retries."""
-    if everything == bool(task_ids):
-        raise InvalidInput("give ids, or --all")
-    for task_id in task_ids:
-        app.revive(task_id)
-    click.echo(app.revive_all() if everything else len(task_ids))
-
-
-@dead.command("delete")
-@with_app
-@click.argument("task_ids", nargs=-1, required=True, metavar="ID...")
-def delete_dead(app: MiniCelery, task_ids: tuple[str, ...]) -> None:
-    """Delete dead letters."""
-    for task_id in task_ids:
-        app.discard(task_id)
-    click.echo(len(task_ids))
-
-
-@main.command()
-@with_app
-@click.option("--check", is_flag=True, help="Only look, and change nothing.")
-@click.option("--pause", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS")
-def doctor(app: MiniCelery, check: bool, pause: float) -> None:
-    """Check that every task is in exactly one place, and put right what is not.
-
-    What is found broken is looked at again after a pause, and repaired if it is broken in the same way. Exit code 1 if
-    anything was broken, repaired or not.
-    """
-    settings = server.check(app.clients.commands, replicated=app.config.durability == "replicated")
-    for fault in (*settings.refusals, *settings.warnings):
-        click.echo(fault, err=True)
-    findings = app.doctor.violations() if check else app.doctor.repair(pause)
-    found = 0
-    for finding in findings:
-        click.echo(str(finding))
-        found += 1
-    click.echo(f"{found} findings" if found else "every task is in exactly one place, the one of its state", err=True)
-    sys.exit(1 if found or settings.refusals else 0)
+def _key_and_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"'{text}' is not KEY=JSON", "/kwargs")
+    return key, _value(value)
 
 
 def _print_json(value: Any) -> None:

@@ -24,6 +24,7 @@ from ..errors import (
 
 _AWAY = "Redis can't be used at the moment"
 _FULL = "Redis has no memory left; there is room again once tasks and results are gone, or with a higher maxmemory"
+_FOREIGN = "Another program has put something else under a key of this queue; `minicelery doctor` names it"
 _UNSURE = "Redis has the task, but no replica has confirmed it in time"
 RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
 CONTENT_TYPE = "application/problem+json"
@@ -66,11 +67,12 @@ def _of_redis(error: RedisUnavailable, status: HTTPStatus) -> Response:
     """The cause names hosts and ports; it is for our log."""
     more: dict[str, Any] = {"task_id": error.task_id} if error.task_id else {}
     again = "submit it again under this task_id" if more else "try again"
-    if isinstance(error, ForeignData):
-        words = "Another program has put something else under a key of this queue; minicelery doctor names it"
-        return problem(status, f"{words}. Nothing was changed: {again} afterwards.", **more)
     if isinstance(error, RedisFull):
         return problem(status, f"{_FULL}. Nothing was changed: {again}.", **more)
+    if isinstance(error, ForeignData):
+        response = problem(status, f"{_FOREIGN}. Nothing was changed.", **more)
+        del response.headers["Retry-After"]  # an operator has to act first
+        return response
     if isinstance(error, NotReplicated):
         return problem(status, f"{_UNSURE}: {again}; it stays one task.", **more)
     return problem(status, f"{_AWAY}; {'the task may be there: ' if more else ''}{again}.", **more)

@@ -76,6 +76,7 @@ def test_a_full_redis_refuses_submissions_and_still_lets_running_work_end(own_se
     assert desk.settle(delivery)
 
     assert (refused.status_code, json.loads(refused.data)["title"]) == (503, "Service Unavailable")
+    assert "Nothing was changed" in refused.json["detail"]
     assert http.get(place).json["status"] == "SUCCESS"
     assert len(list(app.inspector.task_ids())) == 1
     app.clients.close()
@@ -88,6 +89,15 @@ def test_a_submission_without_an_answer_tells_the_id_under_which_to_repeat_it() 
 
     assert (response.status_code, response.json["task_id"]) == (503, "mine")
     assert "under this task_id" in response.json["detail"]
+
+
+def test_a_wrong_database_is_an_outage_and_no_error_of_ours(own_server: EmbeddedServer) -> None:
+    app = _app(own_server.url.removesuffix("/0") + "/99")
+
+    with pytest.raises(RedisUnavailable, match="no such database"):
+        app.submit(app.message("add", [1, 2]))
+    assert create_app(app).test_client().get("/readyz").status_code == 503
+    app.clients.close()
 
 
 def test_requests_do_not_queue_up_behind_an_outage() -> None:

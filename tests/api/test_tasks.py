@@ -239,3 +239,16 @@ def test_a_damaged_task_is_not_found_and_said_to_be_damaged(http: FlaskClient, a
 
     assert response.status_code == 404
     assert "is damaged; minicelery doctor tells more" in response.json["detail"]
+
+
+def test_an_overwritten_queue_is_said_so_and_nothing_was_changed(http: FlaskClient, app: MiniCelery) -> None:
+    app.clients.commands.set(app.keys.queue("default"), "another program's")
+
+    answers = [post(http, name="add", args=[1, 2], task_id="t"), http.get("/queue/stats")]
+
+    for response in answers:
+        assert response.status_code == 503
+        assert "Retry-After" not in response.headers
+        assert "Another program has put something else under a key of this queue" in response.json["detail"]
+        assert response.json["detail"].endswith("Nothing was changed.")
+    assert list(app.inspector.task_ids()) == []

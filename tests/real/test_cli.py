@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
+import redis
 
 from minicelery import MiniCelery
 from minicelery.embedded import EmbeddedServer, free_port
@@ -25,6 +27,21 @@ def run(crew: Crew) -> Run:
         )
 
     return run
+
+
+@dataclass
+class Own:
+    """A server that a test may spoil."""
+
+    url: str
+    namespace: str
+    client: redis.Redis
+
+
+@pytest.fixture
+def own(crew: Crew) -> Iterator[Own]:
+    with EmbeddedServer() as server, redis.Redis.from_url(server.url) as client:
+        yield Own(server.url, crew.namespace, client)
 
 
 def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
@@ -100,8 +117,56 @@ def test_an_unreachable_redis_is_exit_code_3(run: Run) -> None:
     done = run("task", "x", MINICELERY_REDIS_URL=f"redis://127.0.0.1:{free_port()}", MINICELERY_PATIENCE="0.1")
 
     assert done.returncode == 3
-    assert "MINICELERY_REDIS_URL" in done.stderr
+    assert "Is it running? Name it by MINICELERY_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_database_or_password_is_exit_code_3_and_no_question_whether_redis_runs(
+    run: Run, server: EmbeddedServer
+) -> None:
+    wrong = {
+        "no such database": server.url.removesuffix("/0") + "/99",
+        "refuses": server.url.replace("://", "://nobody:wrong@"),
+    }
+
+    for words, url in wrong.items():
+        done = run("queues", "--redis-url", url, MINICELERY_PATIENCE="0.1")
+        assert done.returncode == 3
+        assert words in done.stderr
+        assert "Is it running?" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_full_redis_or_a_foreign_key_is_exit_code_3_and_nothing_was_changed(run: Run, own: Own) -> None:
+    own.client.config_set("maxmemory", "1")
+    full = run("enqueue", "add", "1", "2", "--redis-url", own.url)
+    own.client.config_set("maxmemory", "0")
+    own.client.set(f"{own.namespace}:queue:default", "another program's")
+    foreign = run("enqueue", "add", "1", "2", "--redis-url", own.url)
+
+    for done in (full, foreign):
+        assert done.returncode == 3
+        assert done.stderr.endswith("\nNothing was changed.\n")
+        assert "may be there" not in done.stderr
+
+
+def test_a_queue_that_is_no_list_is_named_and_the_others_are_listed(run: Run, own: Own) -> None:
+    run("enqueue", "add", "1", "2", "--queue", "mail", "--redis-url", own.url)
+    own.client.set(f"{own.namespace}:queue:default", "another program's")
+
+    done = run("queues", "--redis-url", own.url)
+
+    assert (done.returncode, done.stdout) == (3, "mail\t1\ndead_letter\t0\n")
+    assert "default is no list" in done.stderr
+
+
+def test_a_damaged_task_is_exit_code_4_and_sends_to_the_doctor(run: Run, own: Own) -> None:
+    own.client.hset(f"{own.namespace}:task:t", "status", "PENDING")
+
+    done = run("task", "t", "--redis-url", own.url)
+
+    assert done.returncode == 4
+    assert "is damaged; minicelery doctor tells more" in done.stderr
 
 
 def test_a_submission_that_no_replica_confirms_tells_how_to_repeat_it(run: Run, tasks: MiniCelery) -> None:
@@ -128,36 +193,9 @@ def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> No
     assert run("dead", "retry", ids[1]).stdout == "1\n"
 
 
-def test_the_doctor_finds_a_server_that_may_drop_tasks(run: Run) -> None:
-    with EmbeddedServer() as own:
-        import redis
-
-        with redis.Redis.from_url(own.url) as client:
-            client.config_set("maxmemory-policy", "allkeys-lru")
-        done = run("doctor", "--check", MINICELERY_REDIS_URL=own.url)
-
-    assert done.returncode == 1
-    assert "set it to noeviction" in done.stderr
-
-
-def test_a_key_that_another_program_has_taken_is_no_reason_to_look_for_redis(
-    run: Run, tasks: MiniCelery, crew: Crew
-) -> None:
-    tasks.clients.commands.set(tasks.keys.queue("default"), "another program's")
-
-    done = run("enqueue", "add", "1", "2")
-
-    assert done.returncode == 3
-    assert "see minicelery doctor" in done.stderr
-    assert "may be there" not in done.stderr
-    assert "Is it running" not in done.stderr
-
-
 def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(
     run: Run, crew: Crew, server: EmbeddedServer
 ) -> None:
-    import redis
-
     run("enqueue", "add", "1", "2")
     assert run("doctor").returncode == 0
     with redis.Redis.from_url(server.url) as client:
@@ -170,5 +208,16 @@ def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(
     assert all(done.returncode == 1 and done.stdout.endswith(f"{broken}\n") for done in checks)
     assert [done.returncode for done in repairs] == [1, 0]
     assert repairs[0].stdout.endswith(f"{broken}: made ready at the head of its queue\n")
-    assert "1 findings" in repairs[0].stderr
-    assert "every task is in exactly one place" in repairs[1].stderr
+    assert checks[0].stderr.endswith("\n1 finding\n")
+    assert repairs[0].stderr.endswith("\n1 finding, 1 repaired\n")
+    assert repairs[1].stderr.endswith("\nevery task is in exactly one place\n")
+
+
+def test_the_doctor_finds_fault_with_a_server_that_may_drop_tasks(run: Run, own: Own) -> None:
+    warned = run("doctor", "--redis-url", own.url)
+    own.client.config_set("maxmemory-policy", "allkeys-lru")
+    refused = [run("doctor", *only, "--redis-url", own.url) for only in ((), ("--check",))]
+
+    assert (warned.returncode, [done.returncode for done in refused]) == (0, [1, 1])
+    assert "keeps nothing on disk" in warned.stderr
+    assert all("maxmemory-policy is allkeys-lru" in done.stderr for done in refused)

@@ -44,7 +44,7 @@ def _imports(name: str) -> set[str]:
 def _shelves() -> list[list[str]]:
     section = ARCHITECTURE.split("## Modules")[1]
     rows = re.findall(r"^\| (\w+) \| (`.*) \|$", section, re.MULTILINE)
-    return [re.findall(r"`([\w/]+)`", modules) for shelf, modules in rows if shelf != "edge"] + [["arguments", "cli"]]
+    return [re.findall(r"`([\w/]+)`", modules) for _, modules in rows]
 
 
 def _places() -> dict[str, tuple[int, int]]:

@@ -1,0 +1,90 @@
+"""What all commands share: the options that name the application and Redis, and errors as lines and exit codes."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from .errors import (
+    ForeignData,
+    MiniCeleryError,
+    RedisFull,
+    RedisUnavailable,
+    RedisUnreachable,
+    ResultTimeout,
+    TaskFailed,
+    TaskNotFound,
+    UnknownTask,
+)
+from .loading import load_app
+
+FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 124
+
+_EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
+    (TaskFailed, FAILED),
+    (RedisUnavailable, UNREACHABLE),
+    (TaskNotFound, NOT_FOUND),
+    (ResultTimeout, TIMED_OUT),
+    (MiniCeleryError, USAGE),
+]
+
+
+class Group(click.Group):
+    """Turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MiniCeleryError as error:
+            click.echo(f"minicelery: {error}", err=True)
+            for line in _advice(error):
+                click.echo(line, err=True)
+            sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
+
+
+def _advice(error: MiniCeleryError) -> Iterator[str]:
+    """What else there is to say about an error, each in a line."""
+    if isinstance(error, RedisUnavailable) and error.task_id:
+        if isinstance(error, (RedisFull, ForeignData)):
+            yield "Nothing was changed."
+        else:
+            yield f"The task may be there; repeating it is safe with --task-id {error.task_id}"
+    if isinstance(error, RedisUnreachable):
+        yield "Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up"
+    if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):
+        yield "These are the demonstration's tasks; name your application: --app or MINICELERY_APP"
+    if isinstance(error, TaskFailed):
+        yield error.traceback
+
+
+app_option = click.option(
+    "--app",
+    "app_path",
+    metavar="MODULE:ATTRIBUTE",
+    envvar="MINICELERY_APP",
+    default="",
+    help="The application. Default: MINICELERY_APP, else the demonstration.",
+)
+
+
+redis_option = click.option(
+    "--redis-url", metavar="URL", help="Default: MINICELERY_REDIS_URL, or REDIS_HOST and REDIS_PORT."
+)
+
+
+def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--app`` and ``--redis-url``, and hands in the loaded application."""
+
+    @app_option
+    @redis_option
+    def loaded(app_path: str, redis_url: str | None, **options: Any) -> Any:
+        app = load_app(app_path)
+        if redis_url:
+            app.configure(redis_url=redis_url)
+        return command(app, **options)
+
+    loaded.__doc__ = command.__doc__
+    loaded.__name__ = command.__name__
+    loaded.__click_params__ = [*getattr(command, "__click_params__", []), *loaded.__click_params__]  # type: ignore[attr-defined]
+    return loaded
