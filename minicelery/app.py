@@ -1,7 +1,6 @@
 """The composition root: one object that an application declares its tasks on and sends them with."""
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,7 @@ from .connection import Clients, connect
 from .context import Report, TaskContext
 from .dispatch import Dispatch
 from .doctor import Doctor
-from .errors import InvalidInput, NotADeadLetter, RedisUnavailable, TaskNotFound
+from .errors import InvalidInput, NotADeadLetter, TaskNotFound
 from .executor import Executor
 from .inspector import Inspector
 from .keys import Keys
@@ -23,6 +22,7 @@ from .message import Message
 from .options import TaskOptions, task_settings
 from .record import TaskRecord
 from .registry import Registry
+from .reporter import Reporter
 from .result import AsyncResult
 from .scripts import Scripts
 from .states import Status
@@ -37,8 +37,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSION = "minicelery"
 _REVIVE_BATCH = 100
-_MUTE = 2.0  #: seconds without progress reports after one that Redis did not take
-_log = logging.getLogger("minicelery")
 
 
 class Sender(Protocol):
@@ -77,7 +75,6 @@ class MiniCelery:
         self.tasks = Registry()
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._settings = settings
-        self._mute_until = float("-inf")
         self.config = config or read_config(settings)
         if clients:
             self.__dict__["clients"] = clients
@@ -217,28 +214,16 @@ class MiniCelery:
 
     @cached_property
     def executor(self) -> Executor:
-        return self.make_executor(self._report)
+        return self.make_executor(self._reporter.report)
 
     def make_executor(self, report: Report) -> Executor:
         """An executor of this app's tasks that hands progress to ``report``."""
         return Executor(self.tasks.find, report, self.world.random, lambda: self.around())
 
     @cached_property
-    def _reporter(self) -> Broker:
+    def _reporter(self) -> Reporter:
         impatient = Scripts(self.clients.commands, self.keys, self.world, patience=0.0)
-        return Broker(impatient, self.keys, self.config.result_ttl)
-
-    def _report(self, task_id: str, token: str, members: str) -> bool:
-        """Progress is for watchers: while Redis is away the task goes on without, and does not wait. After a failure
-        it is left out for a while, as a Redis that does not answer costs a time-out each time."""
-        if self.world.monotonic() < self._mute_until:
-            return True
-        try:
-            return self._reporter.progress(task_id, token, members)
-        except RedisUnavailable as error:
-            self._mute_until = self.world.monotonic() + _MUTE
-            _log.warning("progress is left out for %g s, of task %s and others: %s", _MUTE, task_id, error)
-            return True
+        return Reporter(Broker(impatient, self.keys, self.config.result_ttl), self.world)
 
     # ---- Flask --------------------------------------------------------------------------------
 

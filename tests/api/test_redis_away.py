@@ -195,9 +195,9 @@ def test_progress_does_not_hold_a_task_up_while_redis_is_away(caplog: pytest.Log
     config = Config(redis_url=f"redis://127.0.0.1:{free_port()}", patience=60)
     app = MiniCelery("away", config=config, world=replace(World(), sleep=slept.append))
 
-    assert app._report("t", "1.n", '"done":1')
+    assert app._reporter.report("t", "1.n", '"done":1')
     assert slept == []
-    assert "progress is left out for 2 s, of task t and others" in caplog.text
+    assert "progress is left out until Redis is back, of task t" in caplog.text
 
 
 def test_many_may_wait_for_results_at_once(own_server: EmbeddedServer) -> None:
