@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from .broker import Broker
 from .connection import Client, translated
 from .inspector import Inspector
-from .keys import SCHEMA, Keys
+from .keys import CLAIMS_KEPT, SCHEMA, Keys
 from .law import FIELDS, Place, Standing, Violation, judge, label, shown
 from .scripts import Scripts
 from .world import World
@@ -21,7 +21,6 @@ _TYPES = {pattern.name: pattern.type for pattern in SCHEMA}
 #: What holds ids, and what a worker has besides; both by the names of the schema.
 _HOLDERS = ("queue", "quarantine", "delayed", "dead_letter", "claimed")
 _OF_A_WORKER = ("worker", "wake", "claims")
-_CLAIMS_KEPT = 3600  #: seconds for which the numbers of claims outlive their worker, as in the scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ class Doctor:
         """Drop what is left of a worker. Should it come back in this moment, its next beat writes all of it again."""
         with translated("clearing what is left of a worker"):
             if key.endswith(":claims"):
-                self._client.expire(key, _CLAIMS_KEPT)
+                self._client.expire(key, CLAIMS_KEPT)
                 return "to expire in an hour"
             return "deleted" if self._client.delete(key) else ""
 

@@ -27,12 +27,16 @@ SCHEMA = (
     Pattern("delayed", "delayed", "zset", "ids of SCHEDULED and RETRYING tasks; score: due, epoch seconds"),
     Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
-    Pattern("worker", "worker:{}", "string", "JSON: host, pid, queues, threads of a live worker"),
+    Pattern(
+        "worker", "worker:{}", "string", "JSON of a live worker: host, pid, queues, threads, tasks, machine, processes"
+    ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
     Pattern("claims", "worker:{}:claims", "hash", "the number of each thread's last claim: thread → number"),
 )
 
+#: Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
+CLAIMS_KEPT = 3600
 RESERVED_QUEUES = frozenset({"dead_letter"})
 
 
@@ -101,8 +105,8 @@ _RULES = [
 
 
 def lua_names() -> str:
-    """Lua source that spells the same keys: ``key.task(id)``, given a local ``prefix``."""
-    lines = ["local key = {}"]
+    """Lua source that spells the same keys: ``key.task(id)``, given a local ``prefix``; and how long some live."""
+    lines = ["local key = {}", f"local CLAIMS_KEPT = {CLAIMS_KEPT}"]
     for pattern in SCHEMA:
         before, _, after = pattern.template.partition("{}")
         body = f"prefix .. '{before}' .. part .. '{after}'" if "{}" in pattern.template else f"prefix .. '{before}'"

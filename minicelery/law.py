@@ -82,6 +82,8 @@ def judge(task_id: str, key: str, words: Sequence[str]) -> Violation | None:
         found = _listed(name.removeprefix("queue ") for name in names)
         return Violation(task_id, f"is in {found}, but there is no such task") if names else None
     if status == INCOMPLETE:
+        if names[0] == "type":
+            return Violation(task_id, f"is no task, its key holds no hash: see whose it is, then DEL {shown(key)}")
         cure = f"give it one by HSET, or delete it by DEL {shown(key)}"
         return Violation(task_id, f"is no whole task, its {names[0]} is missing or wrong: {cure}")
     wanted = PLACES[Status(status)]

@@ -14,8 +14,8 @@ class TaskRecord:
 
     Of the counters only ``retry_count`` (failures that the task reported, and that were retried) counts
     against ``max_retries``. ``deliveries``: times claimed. ``crashes``: times its process died after it had
-    begun, and ``last_crash`` says by what; after the second it is ``quarantined``, to run alone in a process.
-    ``released``: times a worker gave it back.
+    begun, or a whole worker was lost that had claimed it, begun or not; ``last_crash`` says by what. After the
+    second it is ``quarantined``, to run alone in a process. ``released``: times a worker gave it back.
     """
 
     id: str

@@ -2,8 +2,6 @@
 -- that several transitions have in common. ARGV[1] is always the key prefix of the namespace.
 
 local BELL_CAP = 100
--- Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
-local CLAIMS_KEPT = 3600
 
 -- Whole milliseconds, so that all that is derived from one call agrees however it is written.
 local function now()

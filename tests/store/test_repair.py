@@ -332,9 +332,7 @@ def test_a_key_of_another_type_in_a_tasks_place_is_reported(desk: Desk) -> None:
 
     [line] = repaired(desk)
 
-    assert line == (
-        f"t: is no whole task, its type is missing or wrong: give it one by HSET, or delete it by DEL {key}: left alone"
-    )
+    assert line == f"t: is no task, its key holds no hash: see whose it is, then DEL {key}: left alone"
 
 
 KEYS_OF_OTHERS = ["delayed", "workers", "queue:dead_letter", "queue:default", "quarantine:default"]
