@@ -28,7 +28,10 @@ SCHEMA = (
     Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
-        "worker", "worker:{}", "string", "JSON of a live worker: host, pid, queues, threads, tasks, machine, processes"
+        "worker",
+        "worker:{}",
+        "string",
+        "JSON of a live worker: host, pid, queues, threads, tasks, machine, processes, quarantine",
     ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),

@@ -54,7 +54,8 @@ class Recovery:
         for worker, facts in self._inspector.worker_facts([one for one in others if one not in own]).items():
             if facts.get("machine") == self._machine and identity.are_gone(_marks(facts)):
                 found = self._broker.recover(worker, [ALL], cause=_LOST)
-                _log.warning("worker %s of this machine is gone; ready again: %d", worker, found.ready)
+                if found.ready or found.dead:
+                    _log.warning("worker %s of this machine is gone; ready again: %d", worker, found.ready)
 
     def _notice_a_standstill(self, redis_now: float) -> None:
         now, before = self._world.monotonic(), self._seen

@@ -69,8 +69,9 @@ class Burial:
                         "what process %s had in hand is recovered as soon as Redis does: %s", estate.worker, error
                     )
                 return
-            self._estates.remove(estate)
-            if estate.words:
+            if not found.stuck:
+                self._estates.remove(estate)
+            if estate.words and (found.ready or found.dead or not found.stuck):
                 alone = f" ({found.quarantined} in quarantine, to run alone)" if found.quarantined else ""
                 facts = {"worker": estate.worker, "task_ids": list(estate.begun)}
                 _log.error(
