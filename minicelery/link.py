@@ -41,7 +41,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (TryAgainError, "TRYAGAIN"),
 )
 # Redis 6.2 wraps what a script's command met: "ERR Error running script (…): @user_script: 3: -OOM command not …"
-_WRAPPED = re.compile(r"@user_script: ?\d+: -([A-Z]+) ")
+_WRAPPED = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")
 _IN_A_PIPELINE = "of pipeline caused error: "  # what redis-py puts before the answer
 #: Answers of a server that is not, or no longer, the master: the next connection may lead to the one that is.
 ELSEWHERE = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})

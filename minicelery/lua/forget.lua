@@ -13,6 +13,7 @@ if not task then return '' end
 
 for i = 3, #ARGV do
   if task[1] == ARGV[i] then
+    if task[1] == 'FAILED' and no_dead_letter() then return foreign(dead_letter) end
     if task[1] == 'FAILED' then redis.call('LREM', dead_letter, -1, id) end
     redis.call('DEL', hash)
     redis.call('SET', forgotten, task[1], 'EX', SECONDS_KEPT)
