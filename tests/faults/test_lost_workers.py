@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -53,11 +53,11 @@ def recovery(fake_app: MiniCelery, clocks: Clocks) -> Recovery:
     return Recovery(fake_app.broker, clocks, replace(fake_app.world, monotonic=lambda: clocks.ours), LEASE)
 
 
-def look(recovery: Recovery, clocks: Clocks, seconds: float) -> None:
+def look(recovery: Recovery, clocks: Clocks, seconds: float, own: Sequence[str] = ()) -> None:
     """Look every second, for so long."""
     for _ in range(round(seconds)):
         clocks.run_on(1)
-        recovery.recover_expired([])
+        recovery.recover_expired(own)
 
 
 def test_a_new_worker_waits_before_it_takes_others_for_lost(desk: Desk, recovery: Recovery, clocks: Clocks) -> None:
@@ -85,8 +85,7 @@ def test_after_a_standstill_nobody_is_lost_for_one_lease(
 
 
 def test_a_worker_never_recovers_its_own_processes(desk: Desk, recovery: Recovery, clocks: Clocks) -> None:
-    clocks.run_on(LEASE)
-    recovery.recover_expired(["w"])
+    look(recovery, clocks, LEASE, own=["w"])
 
     assert desk.where("t") == ["RUNNING", "claimed"]
 
