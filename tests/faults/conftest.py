@@ -4,17 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from minicelery import MiniCelery, Task
+from minicelery import MiniCelery
 from tests.faults import tasks as module
 from tests.real.conftest import Crew, Worker
 from tests.real.conftest import crew as crew
+from tests.real.conftest import declare as declare_of
 
 
 def declare(app: MiniCelery) -> MiniCelery:
     """Declare the tasks of ``tests.faults.tasks`` on another app, to send them from there."""
-    for task in module.app.tasks:
-        app.tasks.add(Task(task.function, task.settings, app.submit, app.world.new_id, task.bind))
-    return app
+    return declare_of(app, module.app)
 
 
 @pytest.fixture

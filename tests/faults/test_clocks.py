@@ -1,20 +1,17 @@
 """Wrong clocks: that of a machine changes nothing, and jumps of Redis's own lose nothing."""
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minicelery import MiniCelery, Task, launch, scripts
+from minicelery import MiniCelery, Task, scripts
 from minicelery.broker import Recovery as Recovered
 from minicelery.connection import Clients
 from minicelery.doorbell import Alarm
-from minicelery.embedded import EmbeddedServer
 from minicelery.recovery import Recovery
 from minicelery.states import Status
 from minicelery.upkeep import Office, Upkeep
@@ -110,17 +107,6 @@ def test_the_upkeep_of_a_machine_with_a_wrong_clock_does_what_is_due_and_no_more
     assert desk.where("in-half-an-hour") == ["SCHEDULED", "delayed"]
     assert {worker.id for worker in app.inspector.workers() if worker.lease > 0} == {"alive", "mine"}
     desk.lawful()
-
-
-@pytest.fixture
-def crew(server: EmbeddedServer, namespace: str) -> Iterator[Crew]:
-    with tempfile.TemporaryDirectory(prefix="minicelery-clocks-") as folder:
-        crew = Crew(server.url, namespace, Path(folder))
-        try:
-            yield crew
-        finally:
-            for process in crew.workers:
-                launch.kill(process)
 
 
 def start_with_a_wrong_clock(crew: Crew, shift: float) -> Any:

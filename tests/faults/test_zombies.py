@@ -4,7 +4,6 @@ import itertools
 import json
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from minicelery import MiniCelery, Task, launch
+from minicelery import MiniCelery, Task
 from minicelery.broker import Claim, Settlement
 from minicelery.config import Config
 from minicelery.connection import connect
@@ -334,20 +333,6 @@ def test_the_old_master_and_the_promoted_one_give_out_tokens_of_the_same_number(
 
 
 # ---- real processes -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def crew(server: EmbeddedServer, namespace: str) -> Iterator[Crew]:
-    """Real workers of ``zombie_tasks``."""
-    with tempfile.TemporaryDirectory(prefix="minicelery-zombies-") as folder:
-        crew = Crew(server.url, namespace, Path(folder))
-        try:
-            yield crew
-        finally:
-            for process in crew.workers:
-                for one in tree(process.pid):
-                    one.resume()
-                launch.kill(process)
 
 
 def tree(pid: int) -> list[psutil.Process]:

@@ -94,9 +94,9 @@ def crew(server: EmbeddedServer, namespace: str) -> Iterator[Crew]:
                 launch.kill(process)
 
 
-def declare(app: MiniCelery) -> MiniCelery:
-    """Declare the tasks of ``tests.real.tasks`` on another app, to send them from there."""
-    for task in module.app.tasks:
+def declare(app: MiniCelery, source: MiniCelery = module.app) -> MiniCelery:
+    """Declare the tasks of a module of ours (``tests.real.tasks``) on another app, to send them from there."""
+    for task in source.tasks:
         app.tasks.add(Task(task.function, task.settings, app.submit, app.world.new_id, task.bind))
     return app
 
