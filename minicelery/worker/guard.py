@@ -58,6 +58,7 @@ class Guard:
         if culprit and culprit.deadline < now:
             self._end_run(child, culprit)
         elif silent > self._stall_limit:
+            self._samples.pop(child.worker, None)
             child.kill(f"was ended since it had stood still for {silent:.0f} s", blamed=[culprit] if culprit else begun)
 
     def _culprit(self, child: Running, begun: list[Held], now: float) -> Held | None:
@@ -90,6 +91,7 @@ class Guard:
             held.id,
             held.limit.seconds,
         )
+        self._samples.pop(child.worker, None)
         child.kill(f"was ended since task {held.id} held it up for longer than its limit", blamed=[])
         child.board.count(held.thread, Count.FAILED if held.limit.retry_after is None else Count.RETRIED)
         child.board.drop(held.thread)

@@ -9,8 +9,12 @@ from dataclasses import replace
 import pytest
 
 from minicelery import MiniCelery, codec, identity
+from minicelery.doorbell import Alarm
 from minicelery.inspector import Inspector
 from minicelery.recovery import Recovery
+from minicelery.states import Status
+from minicelery.upkeep import Office, Upkeep
+from tests.stack import wait_until
 from tests.store.conftest import Desk
 
 LEASE = 15.0
@@ -88,6 +92,19 @@ def test_a_worker_never_recovers_its_own_processes(desk: Desk, recovery: Recover
     look(recovery, clocks, LEASE, own=["w"])
 
     assert desk.where("t") == ["RUNNING", "claimed"]
+
+
+def test_a_delayed_set_that_another_program_has_taken_stops_no_recovery(desk: Desk, fake_app: MiniCelery) -> None:
+    desk.hire("w", lease=-1)
+    fake_app.clients.commands.set(fake_app.keys.delayed, "another program's")
+    recovery = Recovery(fake_app.broker, fake_app.inspector, fake_app.world, 0.0)
+    alarm = Alarm(fake_app.clients.blocking, fake_app.keys)
+    upkeep = Upkeep(fake_app.broker, recovery, alarm, fake_app.world, Office("here", 60.0))
+    upkeep.start()
+    try:
+        wait_until(lambda: fake_app.inspector.task("t").status is Status.PENDING, what="the recovery")
+    finally:
+        upkeep.stop()
 
 
 # ---- the dead of this machine ----------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections import Counter
 import psutil
 
 from minicelery import MiniCelery
+from minicelery.embedded import EmbeddedServer
 from tests.real.conftest import Crew, Worker
 from tests.real.test_worker import PATIENCE, call, lawful, statuses
 from tests.stack import wait_until
@@ -115,3 +116,12 @@ def test_a_new_release_works_beside_the_old_one_which_drains(crew: Crew, tasks: 
     new.signal(signal.SIGTERM)
     new.end()
     lawful(tasks)
+
+
+def test_the_command_line_of_a_child_tells_nothing_of_what_it_was_told(crew: Crew, server: EmbeddedServer) -> None:
+    url = server.url.replace("redis://", "redis://default:swordfish@")  # a server without a password takes any
+    worker = crew.start("--app", "tests.real.tasks:app", "--redis-url", url)
+    wait_until(lambda: children(worker), what="the child")
+
+    wait_until(lambda: "minicelery.worker.child" in " ".join(children(worker)[0].cmdline()), what="its command line")
+    assert "swordfish" not in " ".join(children(worker)[0].cmdline())
