@@ -2,8 +2,16 @@
 
 from .guards_in_python import GUARDS_IN_PYTHON
 from .guards_of_claims import GUARDS_OF_CLAIMS
+from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_repair import GUARDS_OF_REPAIR
 from .guards_of_states import GUARDS_OF_STATES
 
-MUTATIONS = (*GUARDS_OF_CLAIMS, *GUARDS_OF_STATES, *GUARDS_OF_PLACES, *GUARDS_OF_REPAIR, *GUARDS_IN_PYTHON)
+MUTATIONS = (
+    *GUARDS_OF_CLAIMS,
+    *GUARDS_OF_STATES,
+    *GUARDS_OF_PLACES,
+    *GUARDS_OF_REPAIR,
+    *GUARDS_OF_PARENTS,
+    *GUARDS_IN_PYTHON,
+)

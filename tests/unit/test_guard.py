@@ -1,0 +1,132 @@
+"""Whom a parent blames for a child that does not move."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from minicelery.broker import Settlement
+from minicelery.trouble import Trouble
+from minicelery.worker import guard as module
+from minicelery.worker.board import Board, Held, Limit
+from minicelery.worker.guard import Guard, _log
+from minicelery.world import World
+
+STALL = 10.0
+
+
+@dataclass
+class Stuck:
+    """A child whose main thread no longer moves, with its parent's clock and what the parent does about it."""
+
+    now: float = 100.0
+    used: dict[int, float] = field(default_factory=dict)  #: processor time by thread
+    settled: list[str] = field(default_factory=list)
+    killed_for: str = ""
+    blamed: list[str] | None = None
+    worker: str = "w"
+    born: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.board = Board.create()
+        self.process = SimpleNamespace(pid=1)
+        self.guard: Any = Guard(self, self._world(), Trouble(_log, World()), STALL)
+
+    def _world(self) -> World:
+        return World(monotonic=lambda: self.now)
+
+    def settle(self, worker: str, settlements: list[Settlement]) -> list[bool]:
+        self.settled += [one.id for one in settlements]
+        return [True] * len(settlements)
+
+    def kill(self, reason: str, blamed: list[Held]) -> None:
+        self.killed_for, self.blamed = reason, [held.id for held in blamed]
+
+    def run(self, name: str, thread: int, limit: float | None) -> None:
+        """A thread begins a task."""
+        self.board.open_slot(thread)
+        self.board.enter(thread, thread)
+        self.board.take(thread, name, name, f"1.{name}")
+        self.board.begin(thread, self.now, None if limit is None else Limit(limit))
+
+    def stand_still(self, seconds: float, busy: int | None = None) -> None:
+        """So long, looked at twice a second until it is killed, while one thread uses the processor."""
+        for _ in range(round(seconds * 2)):
+            self.now += 0.5
+            if busy is not None:
+                self.used[busy] = self.used.get(busy, 0.0) + 0.45
+            if not self.killed_for:
+                self.guard.look(self)
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    child = Stuck()
+    monkeypatch.setattr(module, "processor_time", lambda pid, thread: child.used.get(thread, 0.0))
+    child.board.tick(child.now)
+    yield child
+    child.board.close()
+
+
+def test_only_the_run_that_holds_the_lock_is_ended_for_its_limit(stuck: Stuck) -> None:
+    stuck.run("neighbour", 0, limit=1)
+    stuck.run("culprit", 1, limit=3)
+
+    stuck.stand_still(6, busy=1)
+
+    assert stuck.settled == ["culprit"]
+    assert stuck.blamed == []
+
+
+def test_a_neighbour_whose_limit_is_over_is_left_alone_until_the_stall_limit(stuck: Stuck) -> None:
+    stuck.run("neighbour", 0, limit=1)
+    stuck.run("culprit", 1, limit=None)
+
+    stuck.stand_still(STALL - 1, busy=1)
+    assert (stuck.settled, stuck.killed_for) == ([], "")
+    stuck.stand_still(3, busy=1)
+
+    assert stuck.settled == []
+    assert stuck.blamed == ["culprit"]
+
+
+def test_in_a_process_that_is_stopped_nobody_is_to_blame_more_than_another(stuck: Stuck) -> None:
+    stuck.run("one", 0, limit=1)
+    stuck.run("other", 1, limit=2)
+
+    stuck.stand_still(STALL - 1)
+    assert (stuck.settled, stuck.killed_for) == ([], "")
+    stuck.stand_still(3)
+
+    assert stuck.settled == []
+    assert stuck.blamed == ["one", "other"]
+
+
+def test_a_run_that_is_alone_is_ended_for_its_limit_whatever_it_waits_for(stuck: Stuck) -> None:
+    stuck.run("alone", 0, limit=3)
+
+    stuck.stand_still(6)
+
+    assert stuck.settled == ["alone"]
+
+
+def test_a_child_that_moves_keeps_its_limits_by_itself(stuck: Stuck) -> None:
+    stuck.run("one", 0, limit=1)
+
+    for _ in range(20):
+        stuck.stand_still(0.5, busy=0)
+        stuck.board.tick(stuck.now)
+
+    assert (stuck.settled, stuck.killed_for) == ([], "")
+
+
+def test_a_parent_that_stood_still_itself_gives_its_child_time(stuck: Stuck) -> None:
+    stuck.run("one", 0, limit=1)
+    stuck.stand_still(0.5)
+
+    stuck.now += 2 * STALL
+    stuck.stand_still(1.5)
+
+    assert (stuck.settled, stuck.killed_for) == ([], "")
