@@ -1,7 +1,8 @@
 """The write side: one method for each script, and a script for each change of state."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 from . import codec
 from .keys import Keys
@@ -19,7 +20,10 @@ PROMOTE_BATCH = 200
 class Claim:
     """One thread's claim. The same ``number`` again is answered with the same tasks.
 
-    With ``quarantine`` it is one of the tasks that have crashed their process.
+    It is one task, or up to ``count`` if all of them have names known to be short: ``costs`` has the mean run time of
+    each such name in microseconds, and ``budget`` what all may take together. Of a queue it gets no more than one of
+    ``share`` threads would if they shared what waits there. With ``quarantine`` it is of the tasks that have crashed
+    their process.
     """
 
     worker: str
@@ -30,6 +34,9 @@ class Claim:
     count: int = 1
     woken: bool = False
     quarantine: bool = False
+    share: int = 1
+    budget: int = 0
+    costs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Broker:
         return moved, float(wait) if wait else None
 
     def claim(self, claim: Claim) -> Claimed:
-        """Take up to ``count`` tasks, from the first queue that has any, for a worker with a live lease."""
+        """Take the next task, of the first queue that has any, or several short ones, if the worker has a lease."""
         keys = [self._keys.workers, self._keys.claims(claim.worker), self._keys.claimed(claim.worker)]
         line, bell = self._keys.queue, self._keys.bell
         if claim.quarantine:
@@ -106,6 +113,7 @@ class Broker:
         for queue in claim.queues:
             keys += (line(queue), bell(queue))
         args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
+        args += [claim.share, claim.budget, *chain.from_iterable(claim.costs.items())]
         answer = self._scripts.run("claim", keys, args)
         if answer[0] != "ok":
             return Claimed(leased=answer[0] != "unregistered")

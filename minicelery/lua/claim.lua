@@ -1,13 +1,18 @@
--- claim: PENDING → RUNNING, up to `count` tasks for one thread of a live worker.
+-- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short.
 -- KEYS  workers, claims and claimed of the worker, then the ready list and the bell of each queue, in serving order
--- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if a bell has just woken the thread
+-- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if a bell has just woken the thread, share, budget
+--       in microseconds, then for each name that is known to be short: the name, its mean run time in microseconds.
+--       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
+--       All of several have names known to be short, and their run times together are within the budget. The next task is
+--       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch.
 -- =>    {'ok', dropped ids, task, …}, a task being {id, token, deliveries, name, args, kwargs, queue, retry_count,
 --       max_retries, seconds it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
 -- event started
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local share, budget = tonumber(ARGV[8]), tonumber(ARGV[9])
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
-local MOST_DROPPED = 100
+local MOST_DROPPED, UNKNOWN = 100, math.huge
 local at = now()
 
 local function delivery(id, token, deliveries, task)
@@ -37,22 +42,40 @@ if number == last then
   return again
 end
 
+local costs = {}
+for i = 10, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+
 -- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told.
-local taken, dropped, popped, seen = {}, {}, {}, {}
+local taken, dropped, popped, lengths, seen = {}, {}, {}, {}, {}
+local spent, is_full = 0, false
+
+-- Whether a task may come along with those that are taken already; if so, it counts as taken from now on.
+local function fits(task)
+  local together = spent + (costs[task.name] or UNKNOWN)
+  if #taken > 0 and together > budget then return false end
+  spent = together
+  return true
+end
+
 for i = 4, #KEYS, 2 do
   local ready, offset = KEYS[i], 0
-  while #taken < count and #dropped < MOST_DROPPED do
-    local want = count - #taken
+  local length = redis.call('LLEN', ready)
+  local most = math.min(count, #taken + math.max(1, math.ceil(length / share)))
+  while not is_full and #taken < most and offset < length and #dropped < MOST_DROPPED do
+    -- The first task decides whether there are further ones, so it is read alone.
+    local want = #taken == 0 and 1 or most - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
       local task = not seen[ids[j]] and whole(ids[j])
+      local is_waiting = task and task.status == 'PENDING'
+      is_full = is_waiting and not fits(task)
+      if is_full then break end
+      if is_waiting then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
       seen[ids[j]] = true
-      if task and task.status == 'PENDING' then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
+      offset = offset + 1
     end
-    offset = offset + #ids
-    if #ids < want then break end
   end
-  popped[i] = offset
+  popped[i], lengths[i] = offset, length
 end
 
 if not is_ours(claimed, 'hash') then return foreign(claimed) end
@@ -60,8 +83,7 @@ pass_full_memory(workers)
 redis.call('HSET', claims, thread, number)
 for i = 4, #KEYS, 2 do
   if popped[i] > 0 then redis.call('LTRIM', KEYS[i], 0, -(popped[i] + 1)) end
-  local left = redis.call('LLEN', KEYS[i])
-  if left == 0 then
+  if popped[i] == lengths[i] then
     redis.call('DEL', KEYS[i + 1])
   elseif woken == '1' and is_ours(KEYS[i + 1], 'list') and redis.call('LLEN', KEYS[i + 1]) == 0 then
     redis.call('LPUSH', KEYS[i + 1], 1)

@@ -4,6 +4,7 @@ from .mutation import Mutation
 
 _LUA = "minicelery/lua"
 _TRANSITIONS = "store/test_transitions.py"
+_BATCHES = "store/test_batches.py"
 _ZOMBIES = "faults/test_zombies.py::test_of_more_than_two_hundred_late_writes_none_is_accepted"
 _PROMOTION = "faults/test_zombies.py::test_the_old_master_and_the_promoted_one_give_out_tokens_of_the_same_number"
 _FULL = "api/test_redis_away.py::test_a_full_redis_still_hands_out_and_takes_back_what_it_has"
@@ -184,10 +185,61 @@ _CLAIMS = (
         "claim takes tasks in any state",
         "what runs or is finished is run once more because its id stands in a queue",
         f"{_LUA}/claim.lua",
-        "if task and task.status == 'PENDING' then",
-        "if task then",
+        "local is_waiting = task and task.status == 'PENDING'\n",
+        "local is_waiting = task\n",
         (f"{_TRANSITIONS}::test_an_id_that_stands_in_a_queue_though_its_task_is_finished_is_dropped",),
     ),
 )
 
-GUARDS_OF_CLAIMS = (*_TOKENS, *_CLAIMS)
+_BATCHES_OF_CLAIMS = (
+    Mutation(
+        "claim takes short tasks behind a long one",
+        "they wait behind it while threads elsewhere are idle",
+        f"{_LUA}/claim.lua",
+        "  spent = together\n",
+        "  spent = costs[task.name] and together or spent\n",
+        (f"{_BATCHES}::test_behind_a_task_of_unknown_length_nothing_is_taken",),
+    ),
+    Mutation(
+        "claim takes long tasks behind short ones",
+        "they wait behind them while threads elsewhere are idle",
+        f"{_LUA}/claim.lua",
+        "spent + (costs[task.name] or UNKNOWN)",
+        "spent + (costs[task.name] or 0)",
+        (f"{_BATCHES}::test_a_task_of_unknown_length_ends_the_batch_and_is_the_next_one",),
+    ),
+    Mutation(
+        "claim takes more than the budget",
+        "the last of a batch waits for longer than was said",
+        f"{_LUA}/claim.lua",
+        "if #taken > 0 and together > budget then return false end",
+        "if #taken > 0 and together == UNKNOWN then return false end",
+        (f"{_BATCHES}::test_what_is_taken_together_fits_into_the_budget",),
+    ),
+    Mutation(
+        "claim passes over what does not fit",
+        "the oldest task waits for ever while short ones come",
+        f"{_LUA}/claim.lua",
+        "      if is_full then break end\n",
+        "      if is_full then is_full, is_waiting = false, false end\n",
+        (f"{_BATCHES}::test_a_task_of_unknown_length_ends_the_batch_and_is_the_next_one",),
+    ),
+    Mutation(
+        "claim goes on in the next queue after a batch has ended",
+        "a task of a lower queue is run before one of a higher queue",
+        f"{_LUA}/claim.lua",
+        "  while not is_full and #taken < most",
+        "  while #taken < most",
+        (f"{_BATCHES}::test_a_task_that_ends_the_batch_ends_it_for_all_queues",),
+    ),
+    Mutation(
+        "claim leaves nothing to others",
+        "one thread works off what all could",
+        f"{_LUA}/claim.lua",
+        "#taken + math.max(1, math.ceil(length / share))",
+        "#taken + length",
+        (f"{_BATCHES}::test_a_claim_leaves_the_other_threads_their_share",),
+    ),
+)
+
+GUARDS_OF_CLAIMS = (*_TOKENS, *_CLAIMS, *_BATCHES_OF_CLAIMS)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,9 @@ from minicelery import MiniCelery
 from minicelery.broker import Claim, Claimed, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import Status
+
+#: The name of all tasks of the desk, as one known to be short.
+SHORT = {"add": 1}
 
 
 class Desk:
@@ -19,8 +23,8 @@ class Desk:
         self.broker = app.broker
         self._claims = itertools.count(1)
 
-    def message(self, task_id: str, queue: str = "default", **more: object) -> Message:
-        return Message(task_id, "add", "[1,2]", "{}", queue, 3, **more)
+    def message(self, task_id: str, queue: str = "default", *, name: str = "add", **more: object) -> Message:
+        return Message(task_id, name, "[1,2]", "{}", queue, 3, **more)
 
     def submit(self, *task_ids: str, queue: str = "default", **more: object) -> list[Status | None]:
         return self.broker.enqueue([self.message(task_id, queue, **more) for task_id in task_ids])
@@ -28,11 +32,11 @@ class Desk:
     def hire(self, *workers: str, lease: float = 60.0) -> None:
         self.broker.beat(dict.fromkeys(workers, "{}"), lease)
 
-    def claim(
-        self, worker: str = "w", count: int = 1, queues: tuple[str, ...] = ("default",), *, quarantine: bool = False
-    ) -> Claimed:
+    def claim(self, worker: str = "w", count: int = 1, queues: tuple[str, ...] = ("default",), **more: Any) -> Claimed:
+        """Up to ``count`` tasks; unless said otherwise, all of them count as short."""
         number = next(self._claims)
-        return self.broker.claim(Claim(worker, 0, number, f"nonce{number:06}", queues, count, quarantine=quarantine))
+        more = {"budget": count, "costs": SHORT, **more}
+        return self.broker.claim(Claim(worker, 0, number, f"nonce{number:06}", queues, count, **more))
 
     def take(self, worker: str = "w") -> Delivery:
         [delivery] = self.claim(worker).deliveries

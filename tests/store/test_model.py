@@ -32,8 +32,15 @@ IDS = ("a", "b", "c", "d", "e")
 WORKERS = ("w1", "w2", "w3")
 QUEUES = ("high", "low")
 ERROR = '{"type":"E","message":"m","traceback":""}'
-#: One of the workers knows the name of the tasks; the others can only pass them on to it.
-INFO = {"w1": '{"queues":["high","low"],"tasks":["add"]}', "w2": "{}", "w3": '{"queues":["high"],"tasks":[]}'}
+#: What claims know of the run times of tasks, in microseconds: one name is long.
+COSTS = {"add": 2, "mul": 3}
+NAMES = (*COSTS, "long")
+#: One of the workers knows the names of the tasks; the others can only pass them on to it.
+INFO = {
+    "w1": '{"queues":["high","low"],"tasks":["add","mul","long"]}',
+    "w2": "{}",
+    "w3": '{"queues":["high"],"tasks":[]}',
+}
 LINES = tuple((queue, quarantine) for queue in QUEUES for quarantine in (False, True))
 LEASE = 15.0
 _runs = itertools.count()
@@ -46,6 +53,7 @@ class Model:
     now: float = 1_000_000.0
     status: dict[str, Status] = field(default_factory=dict)
     queue: dict[str, str] = field(default_factory=dict)
+    name: dict[str, str] = field(default_factory=dict)
     retries: dict[str, int] = field(default_factory=dict)
     crashes: Counter[str] = field(default_factory=Counter)
     solo_crashes: Counter[str] = field(default_factory=Counter)
@@ -67,6 +75,18 @@ class Model:
         self.status[task] = Status.PENDING
         line = self.ready[self.line(task)]
         line.insert(0 if at_the_head else len(line), task)
+
+    def next_batch(self, claim: Claim) -> list[str]:
+        """What a claim should get."""
+        batch: list[str] = []
+        for queue in claim.queues:
+            waiting = self.ready[queue, claim.quarantine]
+            for task in waiting[: max(1, -(-len(waiting) // claim.share))]:
+                costs = [claim.costs.get(self.name[each], claim.budget + 1) for each in (*batch, task)]
+                if batch and (len(batch) == claim.count or sum(costs) > claim.budget):
+                    return batch
+                batch.append(task)
+        return batch
 
     def begin_anew(self, task: str) -> None:
         self.quarantined.discard(task)
@@ -143,14 +163,15 @@ class Machine(RuleBasedStateMachine):
     @rule(
         ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
         queue=st.sampled_from(QUEUES),
+        name=st.sampled_from(NAMES),
         delay=st.sampled_from([None, 5.0]),
     )
-    def submit(self, ids: list[str], queue: str, delay: float | None) -> None:
+    def submit(self, ids: list[str], queue: str, name: str, delay: float | None) -> None:
         model = self.model
-        answers = self.broker.enqueue([Message(task, "add", "[]", "{}", queue, 3, delay) for task in ids])
+        answers = self.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, delay) for task in ids])
         for task, answer in zip(ids, answers, strict=True):
             if task not in model.status:
-                model.queue[task], model.retries[task] = queue, 0
+                model.queue[task], model.name[task], model.retries[task] = queue, name, 0
                 model.begin_anew(task)
                 model.passed_on.pop(task, None)
                 if delay is None:
@@ -158,7 +179,8 @@ class Machine(RuleBasedStateMachine):
                 else:
                     model.status[task] = Status.SCHEDULED
                     model.delayed[task] = model.now + delay
-            assert answer == (model.status[task] if model.queue[task] == queue else None)
+            is_same = model.queue[task] == queue and model.name[task] == name
+            assert answer == (model.status[task] if is_same else None)
 
     @rule(worker=st.sampled_from(WORKERS))
     def beat(self, worker: str) -> None:
@@ -173,18 +195,19 @@ class Machine(RuleBasedStateMachine):
         count=st.integers(1, 3),
         reverse=st.booleans(),
         quarantine=st.sampled_from([False, False, True]),
+        share=st.sampled_from([1, 1, 2]),
+        budget=st.sampled_from([0, 5, 100]),
     )
-    def claim(self, worker: str, count: int, reverse: bool, quarantine: bool) -> Any:
+    def claim(self, worker: str, reverse: bool, **limits: Any) -> Any:
         model, number = self.model, next(self.numbers)
         queues = QUEUES[::-1] if reverse else QUEUES
-        claim = Claim(worker, 0, number, f"n{number:08}", queues, count, quarantine=quarantine)
+        claim = Claim(worker, 0, number, f"n{number:08}", queues, costs=COSTS, **limits)
         claimed = self.broker.claim(claim)
         self.sent.append(claim)
         if model.leases.get(worker, 0) <= model.now:
             assert not claimed.leased
             return multiple()
-        expected = [task for queue in queues for task in model.ready[queue, quarantine]][:count]
-        assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(expected)
+        assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(model.next_batch(claim))
         for delivery in claimed.deliveries:
             model.ready[model.line(delivery.id)].remove(delivery.id)
             model.status[delivery.id] = Status.RUNNING

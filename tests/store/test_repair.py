@@ -18,7 +18,7 @@ from minicelery.keys import Keys
 from minicelery.states import Status
 from minicelery.testing import drain
 from tests.conftest import make_app
-from tests.store.conftest import Desk
+from tests.store.conftest import SHORT, Desk
 
 Break = Callable[[Desk, Keys], object]
 
@@ -520,6 +520,6 @@ def test_whatever_is_broken_the_law_holds_after_a_repair_and_no_task_is_lost(
         assert desk.where(task)[0] in expected
     desk.hire("w")
     ready = [task for task in states if desk.where(task)[0] == "PENDING"]
-    claim = desk.broker.claim(Claim("w", 0, 1000, "n" * 12, ("default", "other"), 10))
+    claim = desk.broker.claim(Claim("w", 0, 1000, "n" * 12, ("default", "other"), 10, budget=10, costs=SHORT))
     assert sorted(delivery.id for delivery in claim.deliveries) == ready
     assert claim.dropped == ()

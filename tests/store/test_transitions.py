@@ -11,7 +11,7 @@ from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.doorbell import Doorbell
 from minicelery.events import describe
 from minicelery.states import FINISHED, Status
-from tests.store.conftest import Desk
+from tests.store.conftest import SHORT, Desk
 
 
 def test_a_submitted_task_is_ready_in_its_queue(desk: Desk) -> None:
@@ -86,7 +86,7 @@ def test_queues_are_served_in_the_order_given(desk: Desk) -> None:
 def test_a_claim_repeated_after_a_lost_answer_gives_the_same_tasks(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("a", "b", "c")
-    claim = Claim("w", 0, 1, "abcdef", ("default",), count=2)
+    claim = Claim("w", 0, 1, "abcdef", ("default",), count=2, budget=2, costs=SHORT)
 
     first, again = desk.broker.claim(claim), desk.broker.claim(claim)
 
