@@ -1,8 +1,11 @@
 """Connections to Redis: how they are made, and what its errors mean to us."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
+from queue import Empty, Full
+from types import TracebackType
 from typing import Any
 
 import redis
@@ -45,7 +48,7 @@ class Clients:
 def connect(config: Config) -> Clients:
     """The clients for a configuration. Nothing is sent until the first command."""
     return Clients(
-        commands=_client(config, config.redis_timeout, redis.BlockingConnectionPool, config.pool_size, timeout=30),
+        commands=_client(config, config.redis_timeout, Pool, config.pool_size, timeout=30),
         # Whoever blocks has a connection of its own: waiting for one would not end when the caller wants it to.
         blocking=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED),
     )
@@ -68,6 +71,76 @@ def _client(config: Config, socket_timeout: float, kind: Any, size: int, **more:
     return redis.Redis(connection_pool=pool)
 
 
+class Pool(redis.BlockingConnectionPool):
+    """redis-py's pool without the telemetry and the maintenance notices at every loan, which nobody here uses."""
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        """A connection that is open and has nothing unread. ``redis.ConnectionError`` if none is free in time."""
+        self._checkpid()
+        try:
+            connection = self.pool.get(timeout=self.timeout)
+        except Empty:
+            raise redis.ConnectionError("No connection available.") from None
+        try:
+            connection = connection or self.make_connection()  # type: ignore[no-untyped-call]
+            _open(connection)
+        except BaseException:
+            self._take_back(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back; one that is not to be used again is closed, one from before a fork forgotten."""
+        self._checkpid()
+        if connection.pid != self.pid:
+            connection.disconnect()
+            connection = None
+        elif connection.should_reconnect():
+            connection.disconnect()
+        self._take_back(connection)
+
+    def _take_back(self, connection: Any) -> None:
+        with suppress(Full):  # of a pool that was reset meanwhile
+            self.pool.put_nowait(connection)
+
+
+def _open(connection: Any) -> None:
+    """Make sure of a connection that has lain idle: the server may have closed it."""
+    if connection.is_connected:
+        try:
+            if not connection.can_read():
+                return
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            pass
+        connection.disconnect()
+    connection.connect()
+
+
+def exchange(client: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The answers to commands that are sent in one write; where Redis refuses one, its error stands for the answer.
+
+    Does what a pipeline of redis-py's does, for a fraction of the work. Nothing is ever sent twice.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        packed = b"".join(chain.from_iterable([connection.pack_command(*command) for command in commands]))
+        connection.send_packed_command([packed])
+        return [_answer(connection) for _ in commands]
+    except BaseException:
+        connection.disconnect()  # what is still on its way is no answer to the next question
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
 def is_passing(error: redis.RedisError) -> bool:
     """Whether the same call may work in a while: the server is away, starting, or handing over."""
     return isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or code(error) in _PASSING
@@ -83,16 +156,22 @@ def is_forbidden(error: redis.RedisError) -> bool:
     return code(error) == "NOPERM" or str(error).startswith("unknown command")
 
 
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
+class translated:
     """Redis's errors as ours. ``doing`` completes the sentence "Redis failed while …"."""
-    try:
-        yield
-    except redis.RedisError as error:
-        ours = _ours(error, doing)
-        if ours is None:
-            raise
-        raise ours from error
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, redis.RedisError) and (ours := _ours(error, self._doing)):
+            raise ours from error
 
 
 def _ours(error: redis.RedisError, doing: str) -> RedisUnavailable | None:

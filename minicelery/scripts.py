@@ -10,13 +10,16 @@ from typing import Any
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
-from .connection import Client, is_passing, is_silent, translated
+from .connection import Client, exchange, is_passing, is_silent, translated
 from .errors import NotReplicated
 from .keys import Keys, lua_names
 from .world import World
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
+
+#: One call of a script: its name, keys and arguments.
+Call = tuple[str, Sequence[str], Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,22 @@ class Scripts:
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any], confirm: float | None = None) -> Any:
         """The script's answer. With ``confirm``, a replica must have all of it within so many seconds, or
         ``NotReplicated`` is raised; the script must then have written something, even when it is a repeat."""
-        script = load(name)
-        with translated(f"running {name}"):
+        [answer] = self.run_all([(name, keys, args)], confirm)
+        return answer
+
+    def run_all(self, calls: Sequence[Call], confirm: float | None = None) -> list[Any]:
+        """The answers of several scripts, sent one behind the other in one round trip.
+
+        They are several transitions, not one: others may come between them, and one that the server has forgotten is
+        sent again behind the rest. If one of them is refused, the others are done all the same.
+        """
+        scripts = [(load(name), (len(keys), *keys, self._prefix, *args)) for name, keys, args in calls]
+        with translated(f"running {' and '.join(name for name, _, _ in calls)}"):
             deadline = self._world.monotonic() + self._patience
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(script, (len(keys), *keys, self._prefix, *args), confirm)
+                    return self._send(scripts, confirm)
                 except RedisError as error:
                     if not is_passing(error):
                         raise
@@ -69,47 +81,33 @@ class Scripts:
                     self._world.sleep(wait)
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _send(self, script: Script, words: Sequence[Any], confirm: float | None) -> Any:
-        call = self._client if confirm is None else _Confirmed(self._client, confirm)
-        try:
-            return call.evalsha(script.sha, *words)
-        except NoScriptError:
-            return call.eval(script.text, *words)
+    def _send(self, scripts: Sequence[tuple[Script, Sequence[Any]]], confirm: float | None) -> list[Any]:
+        """Send each script by its name, and by its text where the server does not know it; asks in the same round
+        trip for a replica that has what they wrote."""
+        wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
+        calls = [(b"EVALSHA", script.sha, *words) for script, words in scripts]
+        answers = exchange(self._client, [*calls, *wait])
+        forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if forgotten:
+            again = [(b"EVAL", scripts[place][0].text, *scripts[place][1]) for place in forgotten]
+            places = [*forgotten, len(scripts)] if wait else forgotten
+            for place, answer in zip(places, exchange(self._client, [*again, *wait]), strict=True):
+                answers[place] = answer
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        if wait and answers.pop() < 1:
+            raise NotReplicated(
+                f"Redis has it, but no replica has confirmed that within {confirm:g} s; submit it again "
+                "under the same task_id: it stays one task"
+            )
+        return answers
 
     def load_all(self) -> None:
         """Put every script into the server's cache, which also shows that the server can run them."""
         with translated("loading the scripts"):
             for name in NAMES:
                 self._client.script_load(load(name).text)
-
-
-class _Confirmed:
-    """Calls a script and asks in the same round trip for a replica that has what it wrote."""
-
-    def __init__(self, client: Client, seconds: float) -> None:
-        self._client = client
-        self._seconds = seconds
-
-    def evalsha(self, *words: Any) -> Any:
-        return self._run("EVALSHA", words)
-
-    def eval(self, *words: Any) -> Any:
-        return self._run("EVAL", words)
-
-    def _run(self, command: str, words: Sequence[Any]) -> Any:
-        pipe = self._client.pipeline(transaction=False)
-        pipe.execute_command(command, *words)
-        pipe.wait(1, round(self._seconds * 1000))
-        answer, replicas = pipe.execute(raise_on_error=False)  # which would put our arguments into the error's text
-        for error in (answer, replicas):
-            if isinstance(error, RedisError):
-                raise error
-        if replicas < 1:
-            raise NotReplicated(
-                f"Redis has it, but no replica has confirmed that within {self._seconds:g} s; submit it again "
-                "under the same task_id: it stays one task"
-            )
-        return answer
 
 
 def _names() -> tuple[str, ...]:

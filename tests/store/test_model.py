@@ -108,17 +108,36 @@ class Model:
 
 
 class Twice:
-    """A client that loses the first reply of a call now and then, so that the call is sent again."""
+    """A client, and its connection, that loses the first reply of a call now and then, so that it is sent again."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._pool = client.connection_pool
+        self.connection_pool = self
         self.lose_next = False
 
-    def evalsha(self, *args: Any) -> Any:
+    def get_connection(self) -> Any:
+        self._connection = self._pool.get_connection()
+        return self
+
+    def release(self, connection: Any) -> None:
+        self._pool.release(self._connection)
+
+    def pack_command(self, *words: Any) -> Any:
+        return self._connection.pack_command(*words)
+
+    def send_packed_command(self, command: Any) -> None:
         if self.lose_next:
             self.lose_next = False
-            self._client.evalsha(*args)
-        return self._client.evalsha(*args)
+            self._connection.send_packed_command(command)
+            self._connection.read_response()
+        self._connection.send_packed_command(command)
+
+    def read_response(self) -> Any:
+        return self._connection.read_response()
+
+    def disconnect(self) -> None:
+        self._connection.disconnect()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)

@@ -1,5 +1,6 @@
 """Clients of Redis: what they do when the link fails."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import connect, server_info, translated
+from minicelery.connection import connect, exchange, server_info, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
-from minicelery.link import NoMaster
+from minicelery.link import NoMaster, TcpLink
 
 
 def test_a_command_without_an_answer_is_not_repeated_by_the_client_itself() -> None:
@@ -125,3 +126,82 @@ def test_a_wrong_database_is_no_unknown_version(server: EmbeddedServer) -> None:
     with pytest.raises(RedisUnavailable, match="no such database"):
         server_info(clients.commands)
     clients.close()
+
+
+def test_commands_go_in_one_write_and_an_error_stands_for_the_answer(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url))
+
+    answers = exchange(clients.commands, [("SET", "k", "v"), ("LPUSH", "k", "x"), ("GETDEL", "k")])
+
+    assert answers[::2] == ["OK", "v"]
+    assert isinstance(answers[1], redis.ResponseError)
+    clients.close()
+
+
+def test_who_is_interrupted_leaves_no_answer_for_the_next(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    exchange(clients.commands, [("PING",)])
+    with monkeypatch.context() as patch:
+        patch.setattr(TcpLink, "read_response", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            exchange(clients.commands, [("BLPOP", "nothing", "0.5")])
+
+    assert exchange(clients.commands, [("PING",)]) == ["PONG"]
+    clients.close()
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    [number] = exchange(clients.commands, [("CLIENT", "ID")])
+    with redis.Redis.from_url(server.url) as other:
+        other.client_kill_filter(_id=number)
+
+    assert exchange(clients.commands, [("PING",)]) == ["PONG"]
+    clients.close()
+
+
+def test_a_pool_lends_no_more_than_it_may_and_says_so(server: EmbeddedServer) -> None:
+    pool = connect(Config(redis_url=server.url, pool_size=2)).commands.connection_pool
+    pool.timeout = 0.01
+    lent = [pool.get_connection() for _ in range(2)]
+
+    with pytest.raises(redis.ConnectionError, match="No connection available"):
+        pool.get_connection()
+
+    for connection in lent:
+        pool.release(connection)
+    assert pool.get_connection() is lent[1]
+    pool.disconnect()
+
+
+def test_a_server_that_can_not_be_reached_uses_up_no_place_in_the_pool() -> None:
+    client = connect(Config(redis_url=f"redis://{HOST}:{free_port()}", pool_size=1)).commands
+    client.connection_pool.timeout = 0.01
+
+    for _ in range(3):
+        with pytest.raises(redis.ConnectionError, match="refused"):
+            exchange(client, [("PING",)])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_makes_connections_of_its_own(server: EmbeddedServer) -> None:
+    client = connect(Config(redis_url=server.url, pool_size=1)).commands
+    [ours] = exchange(client, [("CLIENT", "ID")])
+
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, str(exchange(client, [("CLIENT", "ID")])[0]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert int(os.read(reader, 100)) != ours
+    assert exchange(client, [("CLIENT", "ID")]) == [ours]
+    for descriptor in (reader, writer):
+        os.close(descriptor)
+    client.connection_pool.disconnect()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from minicelery import MiniCelery
 from minicelery.connection import Clients
 from minicelery.errors import ForeignData, RedisFull, RedisUnavailable
 from minicelery.keys import Keys
@@ -17,21 +18,39 @@ from minicelery.world import World
 OLD = "Error running script (call to f_1): @user_script:1: @user_script: 1:"
 
 
-class Link:
-    """A client that fails as told before it does what it is asked."""
+class Faulty:
+    """A client, its pool and its only connection in one: fails as told, instead of calling a script by its name."""
 
     def __init__(self, client: Any, *faults: Exception) -> None:
-        self._client = client
-        self.connection_pool = client.connection_pool
+        self._pool = client.connection_pool
         self._faults = list(faults)
+        self.connection_pool = self
+        self.sent: list[Any] = []
 
-    def evalsha(self, *args: Any) -> Any:
-        if self._faults:
+    def get_connection(self) -> Any:
+        self._connection = self._pool.get_connection()
+        return self
+
+    def release(self, connection: Any) -> None:
+        self._pool.release(self._connection)
+
+    def pack_command(self, *words: Any) -> Any:
+        self.sent.append(words[0])
+        self._fails = bool(self._faults) and words[0] != b"EVAL"
+        return self._connection.pack_command(*(["PING"] if self._fails else words))
+
+    def read_response(self) -> Any:
+        answer = self._connection.read_response()
+        if self._fails:
             raise self._faults.pop(0)
-        return self._client.evalsha(*args)
+        return answer
 
-    def eval(self, *args: Any) -> Any:
-        return self._client.eval(*args)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        if inuse_connections:
+            self._connection.disconnect()
 
 
 @pytest.fixture
@@ -42,7 +61,7 @@ def scripts(fake_clients: Clients) -> Callable[..., Scripts]:
         clock[0] += seconds
 
     world = replace(World(), monotonic=lambda: clock[0], sleep=sleep, random=lambda: 1.0)
-    return lambda *faults: Scripts(Link(fake_clients.commands, *faults), Keys(), world, patience=1.0)
+    return lambda *faults: Scripts(Faulty(fake_clients.commands, *faults), Keys(), world, patience=1.0)
 
 
 def _wake(scripts: Scripts) -> Any:
@@ -98,3 +117,38 @@ def test_a_key_that_another_program_has_taken_is_said_so_with_the_cure(
 ) -> None:
     with pytest.raises(ForeignData, match="see minicelery doctor"):
         _wake(scripts(redis.ResponseError(text)))
+
+
+def test_several_scripts_go_in_one_round_trip_and_answer_in_order(real_app: MiniCelery) -> None:
+    client = Faulty(real_app.clients.commands)
+    scripts = Scripts(client, real_app.keys, World(), patience=1.0)
+
+    real_app.scripts.load_all()
+    answers = scripts.run_all([("wake", ["a"], [3]), ("promote", ["b"], [10, 0]), ("wake", ["c"], [5])])
+
+    assert answers == [1, [0, ""], 1]
+    assert client.sent == [b"EVALSHA"] * 3
+
+
+def test_of_several_scripts_those_that_redis_has_forgotten_are_sent_again(real_app: MiniCelery) -> None:
+    client = Faulty(real_app.clients.commands)
+    scripts = Scripts(client, real_app.keys, World(), patience=1.0)
+    real_app.clients.commands.script_flush()
+    scripts.run("wake", ["a"], [1])
+    client.sent.clear()
+
+    answers = scripts.run_all([("promote", ["b"], [10, 0]), ("wake", ["a"], [1])])
+
+    assert answers == [[0, ""], 1]
+    assert client.sent == [b"EVALSHA", b"EVALSHA", b"EVAL"]
+
+
+def test_of_several_scripts_one_that_is_refused_is_told_and_the_others_are_done(real_app: MiniCelery) -> None:
+    client = real_app.clients.commands
+    client.set("taken", "by another")
+
+    with pytest.raises(ForeignData):
+        real_app.scripts.run_all([("wake", ["taken"], [1]), ("wake", ["free"], [1])])
+
+    assert client.llen("free") == 1
+    client.delete("taken", "free")
