@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from . import codec
 from .keys import Keys
 from .message import Delivery, Message
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
-from .scripts import Scripts
+from .scripts import Call, Scripts
 from .states import Status
 
 #: Stands for the ids of all tasks that a worker holds.
@@ -106,6 +107,9 @@ class Broker:
 
     def claim(self, claim: Claim) -> Claimed:
         """Take the next task, of the first queue that has any, or several short ones, if the worker has a lease."""
+        return _claimed(self._scripts.run(*self._claim(claim)))
+
+    def _claim(self, claim: Claim) -> Call:
         keys = [self._keys.workers, self._keys.claims(claim.worker), self._keys.claimed(claim.worker)]
         line, bell = self._keys.queue, self._keys.bell
         if claim.quarantine:
@@ -114,18 +118,23 @@ class Broker:
             keys += (line(queue), bell(queue))
         args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
         args += [claim.share, claim.budget, *chain.from_iterable(claim.costs.items())]
-        answer = self._scripts.run("claim", keys, args)
-        if answer[0] != "ok":
-            return Claimed(leased=answer[0] != "unregistered")
-        return Claimed(tuple(map(_delivery, answer[2:])), tuple(answer[1]))
+        return "claim", keys, args
 
     def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
         """Record how deliveries ended. False where the lease was lost: then nothing was written."""
+        return _kept(self._scripts.run(*self._settle(worker, settlements)))
+
+    def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
+        """``settle`` and ``claim`` in one round trip. Where it fails, either may have been done, or both."""
+        kept, claimed = self._scripts.run_all([self._settle(worker, settlements), self._claim(claim)])
+        return _kept(kept), _claimed(claimed)
+
+    def _settle(self, worker: str, settlements: Sequence[Settlement]) -> Call:
         args: list[object] = [self._result_ttl]
         for one in settlements:
             args += (one.id, one.token, one.status.value, one.body, one.delay)
         keys = [self._keys.dead_letter, self._keys.claimed(worker)]
-        return [answer == "ok" for answer in self._scripts.run("settle", keys, args)]
+        return "settle", keys, args
 
     def progress(self, task_id: str, token: str, members: str) -> bool:
         """Store and publish progress, a JSON object without its braces. False where the lease was lost."""
@@ -194,6 +203,16 @@ class Broker:
         """
         keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
         return list(self._scripts.run("repair", keys, [task_id, self._result_ttl, *others.values()]))
+
+
+def _kept(answers: Sequence[str]) -> list[bool]:
+    return [answer == "ok" for answer in answers]
+
+
+def _claimed(answer: Sequence[Any]) -> Claimed:
+    if answer[0] != "ok":
+        return Claimed(leased=answer[0] != "unregistered")
+    return Claimed(tuple(map(_delivery, answer[2:])), tuple(answer[1]))
 
 
 def _delivery(row: Sequence[str]) -> Delivery:

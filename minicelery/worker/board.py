@@ -11,13 +11,17 @@ from typing import Self
 
 #: Slots of a board: the most threads a child can have, and some more for threads that take the place of stuck ones.
 CAPACITY = 1024
+#: The slot for what is counted by no thread that runs tasks.
+OFFICE = CAPACITY
 _HEAD = 64
+_SIZE = _HEAD + (CAPACITY + 1) * 512
 _TICK, _USED, _LEFT = 0, 8, 16
 _SLOT = 512
-_TEXT = 160
-_STATE, _ID, _TOKEN, _COUNTS = 0, 8, 8 + _TEXT, 8 + 2 * _TEXT
-_NAME, _LONGEST_NAME = 376, 64
+_STATE, _WORDS, _COUNTS = 0, 8, 400
 _LIMIT, _NATIVE = 448, 472
+_LONGEST_NAME = 64
+#: Id, token and name; each with its length before it.
+_TEXTS = struct.Struct(f"161p161p{_LONGEST_NAME + 1}p")
 _COUNT = struct.Struct("<Q")
 _REAL = struct.Struct("<d")
 _LIMITS = struct.Struct("<ddd")
@@ -41,6 +45,10 @@ class Hand(IntEnum):
     NOTHING = 0
     CLAIMED = 1
     BEGUN = 2
+
+
+# Plain numbers, for the way of every task.
+_NOTHING, _CLAIMED, _BEGUN = map(int, Hand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +78,17 @@ class Board:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, _HEAD + CAPACITY * _SLOT)
+        self._memory = mmap.mmap(fd, _SIZE)
 
     @classmethod
     def create(cls) -> Self:
         """A new board, all zero, in memory, or where that can't be in a file that has no name any more."""
         if sys.platform == "linux":
             fd = os.memfd_create("minicelery-board")
-            os.ftruncate(fd, _HEAD + CAPACITY * _SLOT)
+            os.ftruncate(fd, _SIZE)
             return cls(fd)
         with tempfile.TemporaryFile() as file:
-            file.write(bytes(_HEAD + CAPACITY * _SLOT))  # all of it now: a disk that is full later would kill us
+            file.write(bytes(_SIZE))  # all of it now: a disk that is full later would kill us
             file.flush()
             return cls(os.dup(file.fileno()))
 
@@ -97,13 +105,19 @@ class Board:
         """When it last was, on the monotonic clock; 0 before the first time."""
         return float(_REAL.unpack_from(self._memory, _TICK)[0])
 
-    def leave(self) -> None:
-        """The child ends of its own accord: no task has ended it."""
-        self._memory[_LEFT] = 1
+    def leave(self, behind: int = 0) -> None:
+        """The child ends of its own accord: no task has ended it. So many tasks are left to the parent."""
+        _COUNT.pack_into(self._memory, _LEFT, behind + 1)
 
     @property
     def has_left(self) -> bool:
-        return bool(self._memory[_LEFT])
+        return self.left_behind is not None
+
+    @property
+    def left_behind(self) -> int | None:
+        """How many tasks a child that has left has left to the parent; None for one that was ended."""
+        marked = int(_COUNT.unpack_from(self._memory, _LEFT)[0])
+        return marked - 1 if marked else None
 
     def open_slot(self, thread: int) -> None:
         """A thread begins to work. Numbers are given out in order."""
@@ -114,31 +128,28 @@ class Board:
         _COUNT.pack_into(self._memory, _base(thread) + _NATIVE, native)
 
     def take(self, thread: int, task_id: str, name: str, token: str) -> None:
-        """The thread has claimed a task."""
-        base = _base(thread)
-        self._write(base + _ID, task_id)
-        self._write(base + _NAME, name[:_LONGEST_NAME])
-        self._write(base + _TOKEN, token)
-        self._memory[base + _STATE] = Hand.CLAIMED  # after the rest: a kill in between leaves an empty hand
-        self.count(thread, Count.TAKEN)
+        """The thread has a claimed task in hand."""
+        base = _HEAD + thread * _SLOT
+        _TEXTS.pack_into(self._memory, base + _WORDS, _bytes(task_id), _bytes(token), _bytes(name[:_LONGEST_NAME]))
+        self._memory[base + _STATE] = _CLAIMED  # after the rest: a kill in between leaves an empty hand
 
     def begin(self, thread: int, now: float, limit: Limit | None = None) -> None:
         """User code is about to run."""
-        base = _base(thread)
-        values = (_UNLIMITED, _UNLIMITED, -1.0)
+        base = _HEAD + thread * _SLOT
         if limit:
             retry_after = -1.0 if limit.retry_after is None else limit.retry_after
-            values = (now + limit.seconds, limit.seconds, retry_after)
-        _LIMITS.pack_into(self._memory, base + _LIMIT, *values)
-        self._memory[base + _STATE] = Hand.BEGUN
+            _LIMITS.pack_into(self._memory, base + _LIMIT, now + limit.seconds, limit.seconds, retry_after)
+        else:
+            _LIMITS.pack_into(self._memory, base + _LIMIT, _UNLIMITED, _UNLIMITED, -1.0)
+        self._memory[base + _STATE] = _BEGUN
 
     def lift_limit(self, thread: int) -> None:
         """The run is over, or given up; what is left is to record it."""
         _REAL.pack_into(self._memory, _base(thread) + _LIMIT, _UNLIMITED)
 
     def drop(self, thread: int) -> None:
-        """The thread's task is recorded, or given back."""
-        self._memory[_base(thread) + _STATE] = Hand.NOTHING
+        """The thread's task has ended, or is given back."""
+        self._memory[_HEAD + thread * _SLOT + _STATE] = _NOTHING
 
     def count(self, thread: int, what: Count, more: int = 1) -> None:
         place = _base(thread) + _COUNTS + what * _COUNT.size
@@ -151,21 +162,21 @@ class Board:
 
     def _held(self, thread: int) -> Held | None:
         base = _base(thread)
-        # The token first and last: if it is the same, all in between belongs to it.
-        token = self._read(base + _TOKEN)
+        # The task first and last: if it is the same, all in between belongs to it.
+        texts = self._texts(thread)
         hand = self._memory[base + _STATE]
         deadline, seconds, retry_after = _LIMITS.unpack_from(self._memory, base + _LIMIT)
         native = int(_COUNT.unpack_from(self._memory, base + _NATIVE)[0])
-        task_id, name = self._read(base + _ID), self._read(base + _NAME)
-        if hand == Hand.NOTHING or token != self._read(base + _TOKEN):
+        if hand == Hand.NOTHING or texts != self._texts(thread):
             return None
+        task_id, token, name = texts
         begun = hand == Hand.BEGUN
         limit = Limit(seconds, None if retry_after < 0 else retry_after)
         return Held(thread, native, task_id, name, token, begun, deadline if begun else _UNLIMITED, limit)
 
     def totals(self) -> dict[Count, int]:
         """The counters, summed over the threads."""
-        places = [_base(thread) + _COUNTS for thread in range(self._used)]
+        places = [_base(thread) + _COUNTS for thread in (*range(self._used), OFFICE)]
         return {
             what: sum(_COUNT.unpack_from(self._memory, place + what * _COUNT.size)[0] for place in places)
             for what in Count
@@ -175,13 +186,17 @@ class Board:
     def _used(self) -> int:
         return int(_COUNT.unpack_from(self._memory, _USED)[0])
 
-    def _write(self, place: int, text: str) -> None:
-        data = text.encode("utf-8", "surrogateescape")
-        self._memory[place : place + 1 + len(data)] = bytes([len(data)]) + data
+    def _texts(self, thread: int) -> tuple[str, str, str]:
+        task_id, token, name = _TEXTS.unpack_from(self._memory, _base(thread) + _WORDS)
+        return _text(task_id), _text(token), _text(name)
 
-    def _read(self, place: int) -> str:
-        size = self._memory[place]
-        return self._memory[place + 1 : place + 1 + size].decode("utf-8", "surrogateescape")
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _base(thread: int) -> int:

@@ -13,7 +13,7 @@ from .order import UNUSABLE
 from .running import Running, ooms
 
 _log = logging.getLogger("minicelery.worker")
-#: How what a thread has taken ends. The rest is in its hand, or lost.
+#: How what a child has claimed ends. The rest is what it leaves behind, or lost.
 _ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST, Count.HANDED_BACK)
 
 
@@ -41,19 +41,23 @@ class Burial:
         """Take down what a child that has ended has done, and what it leaves behind."""
         code = child.process.wait()
         cause = child.killed_for or describe(code, ooms() > child.ooms)
-        totals, held, has_left = child.board.totals(), child.board.held(), child.board.has_left
+        totals, held, left_behind = child.board.totals(), child.board.held(), child.board.left_behind
         child.close()
         self._totals.update(totals)
-        self._lost += max(0, totals[Count.TAKEN] - sum(totals[what] for what in _ENDS) - len(held))
+        open_ends = totals[Count.TAKEN] - sum(totals[what] for what in _ENDS)
+        if left_behind is not None:
+            self._lost += max(0, open_ends - left_behind)
         if not child.is_welcome and code not in (0, UNUSABLE):
             _log.error("process %d %s before it was ready", child.process.pid, cause)
         if not child.is_enrolled:
             return
         blamed = child.blamed if child.blamed is not None else [one for one in held if one.begun]
-        begun = () if has_left else tuple(one.id for one in blamed)
+        begun = () if left_behind is not None else tuple(one.id for one in blamed)
         running = ", ".join(f"{one.name} {one.id}" for one in held if one.begun)
         words = f"process {child.process.pid} {cause}" + (f" while it ran {running}" if running else "")
-        self._estates.append(Estate(child.worker, len(held), begun, cause, words if not has_left else ""))
+        self._estates.append(
+            Estate(child.worker, max(0, open_ends), begun, cause, words if left_behind is None else "")
+        )
 
     def recover(self, broker: Broker, *, stopping: bool) -> None:
         """Make ready again what is left behind. While the worker stops, that counts as handed back.

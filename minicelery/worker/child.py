@@ -18,8 +18,10 @@ from ..message import Delivery
 from ..scripts import Scripts
 from ..states import Status
 from ..trouble import Trouble
-from .board import Board, Count, Limit
-from .consumer import Bench
+from .bench import Bench
+from .board import OFFICE, Board, Count, Limit
+from .buffer import NEVER
+from .exchange import COUNTS
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
 
@@ -60,6 +62,7 @@ class Child:
             knows=app.tasks.__contains__,
             after_task=self._after_task,
             quarantine=order.quarantine,
+            share=config.worker_concurrency * config.worker_processes,
         )
         self._done_read, self._done_write = os.pipe()
         threads = 1 if order.quarantine else config.worker_concurrency
@@ -72,8 +75,7 @@ class Child:
             selector.register(self._done_read, selectors.EVENT_READ)
             self._pool.start()
             self._until_stopped(selector)
-        self._hand_back()
-        self._board.leave()
+        self._board.leave(behind=self._hand_back())
         return int(self._pool.has_broken)
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
@@ -95,7 +97,7 @@ class Child:
                     self._stop_claiming()
             self._board.tick(now())
             self._pool.give_up_on_overdue()
-            if self._board.held():
+            if self._has_work():
                 worked_at = now()
             self._look_for_retirement(now() - worked_at)
             if self._pool.has_broken and stopped_at == float("inf"):
@@ -117,7 +119,12 @@ class Child:
 
     def _is_over(self, stopping_for: float) -> bool:
         """Whether nobody is left to wait for: a thread that Redis leaves without an answer has nothing in hand."""
-        return stopping_for >= self._config.grace or (stopping_for >= _IDLE_GRACE and not self._board.held())
+        return stopping_for >= self._config.grace or (stopping_for >= _IDLE_GRACE and not self._has_work())
+
+    def _has_work(self) -> bool:
+        """Whether a task is in the hand of a thread or claimed, or an outcome is not recorded."""
+        buffer = self._bench.buffer
+        return bool(self._board.held() or buffer.waiting or buffer.unrecorded)
 
     def _stop_claiming(self) -> None:
         self._stopping.set()
@@ -142,21 +149,34 @@ class Child:
             self._stopping.set()  # before this thread can claim once more
             os.write(self._done_write, b".")  # wakes the main thread
 
-    def _hand_back(self) -> None:
-        """Give back what is still in hand. What Redis does not take back now, the parent gives back."""
-        held = self._board.held()
-        if not held:
-            return
+    def _hand_back(self) -> int:
+        """Record what has ended, and give back what is still in hand. How much of it is left to the parent, as Redis
+        does not take it now."""
+        ended, waiting = self._bench.buffer.unrecorded, self._bench.buffer.late(NEVER)
+        over = {(one.delivery.id, one.delivery.token) for one in ended}
+        held = [one for one in self._board.held() if (one.id, one.token) not in over]
+        worker, count = self._order.worker, self._board.count
         try:
-            answers = self._farewell.release(self._order.worker, [(one.id, one.token) for one in held])
+            if ended:
+                kept = self._farewell.settle(worker, [one.settlement for one in ended])
+                for run, mine in zip(ended, kept, strict=True):
+                    count(OFFICE, COUNTS[run.outcome.status] if mine else Count.LEASE_LOST)
+            if held or waiting:
+                pairs = [(delivery.id, delivery.token) for _, delivery in waiting]
+                pairs += [(one.id, one.token) for one in held]
+                given = self._farewell.release(worker, pairs)
+                count(OFFICE, Count.HANDED_BACK, given.count(True))
+                count(OFFICE, Count.LEASE_LOST, given.count(False))
         except Exception as error:
-            _log.error("%d tasks are left to the parent, or to the end of the lease: %s", len(held), error)
-            return
-        for one, given in zip(held, answers, strict=True):
-            self._board.count(one.thread, Count.HANDED_BACK if given else Count.LEASE_LOST)
+            left = len(held) + len(waiting) + len(ended)
+            _log.error("%d tasks are left to the parent, or to the end of the lease: %s", left, error)
+            return left
+        for one in held:
             self._board.drop(one.thread)
-        names = ", ".join(one.id for one in held)
-        _log.warning("handed back %d tasks that had not finished: %s", answers.count(True), names)
+        if held:
+            names = ", ".join(one.id for one in held)
+            _log.warning("handed back %d tasks that had not finished: %s", given.count(True), names)
+        return 0
 
 
 def _limit(app: MiniCelery, delivery: Delivery) -> Limit | None:

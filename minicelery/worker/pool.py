@@ -10,8 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from .. import logs
 from ..broker import Broker, Settlement
 from ..states import Status
+from .bench import Bench
 from .board import Count, Held
-from .consumer import Bench, Consumer
+from .consumer import Consumer
+from .minder import Minder
 from .overrun import settlement
 
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
@@ -40,6 +42,7 @@ class Pool:
     def start(self) -> None:
         for _ in range(self.threads):
             self._add()
+        Minder(self._bench).start()
 
     @property
     def hanging(self) -> int:
@@ -51,7 +54,7 @@ class Pool:
         now = self._bench.world.monotonic()
         for held in self._bench.board.held():
             consumer = self._consumers[held.thread]
-            if held.deadline <= now and not consumer.has_ended and consumer.give_up(held.token):
+            if held.deadline <= now and not consumer.has_ended and consumer.give_up(held.id, held.token):
                 self._unrecorded.append((held, settlement(held, _stack(consumer.ident))))
                 self._replace()
         for held, one in [*self._unrecorded]:

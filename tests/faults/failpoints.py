@@ -43,9 +43,14 @@ class _Points:
         _wrap(Board, "begin", after=self._begun)
         _wrap(Executor, "execute", after=self._executed)
         _wrap(Broker, "settle", before=self._settles, after=self._settled)
+        _wrap(Broker, "exchange", before=self._settles, after=self._exchanged)
 
     def _claimed(self, answer: Any, *_: Any, **__: Any) -> None:
         self._names.update((delivery.id, delivery.name) for delivery in answer.deliveries)
+
+    def _exchanged(self, answer: Any, _: Any, settlements: Iterable[Any], *__: Any, **___: Any) -> None:
+        self._claimed(answer[1])
+        self._reach("after_settle", [one.id for one in settlements])
 
     def _taken(self, _: Any, thread: int, task_id: str, *__: Any, **___: Any) -> None:
         self._hands[thread] = task_id

@@ -11,8 +11,9 @@ from minicelery.errors import RedisUnavailable
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count
-from minicelery.worker.consumer import Bench, Consumer, _log
+from minicelery.worker.consumer import Consumer, _log
 from tests.store.conftest import Desk
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ class Deaf(Broker):
 
     def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
         return self._lose(super().settle(worker, settlements))
+
+    def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
+        return self._lose(super().exchange(worker, settlements, claim))
 
     def _lose(self, answer: T) -> T:
         self.calls += 1
@@ -70,5 +74,5 @@ def test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one(f
 
     record = fake_app.inspector.task("t")
     assert (record.status, record.result, record.deliveries) == (Status.SUCCESS, 3, 1)
-    assert broker.calls == 9, "a claim, an outcome and a claim that finds nothing, each sent three times"
+    assert broker.calls == 9, "a claim and an outcome with the next claim, each sent until it is answered"
     assert board.totals()[Count.SUCCEEDED] == 1

@@ -83,16 +83,16 @@ def test_a_slot_whose_task_changes_while_it_is_read_is_left_out(monkeypatch: pyt
     board.open_slot(0)
     board.take(0, "a", "add", "1.a")
     board.begin(0, 100.0, Limit(2.5))
-    read, reads = board._read, iter(range(9))
+    read, reads = board._texts, iter(range(9))
 
-    def read_and_change(place: int) -> str:
-        text = read(place)
+    def read_and_change(thread: int) -> tuple[str, str, str]:
+        texts = read(thread)
         if next(reads) == 0:
-            board.take(0, "b", "add", "1.b")
+            board.take(0, "b", "add", "1.a")  # of the same claim
             board.begin(0, 200.0)
-        return text
+        return texts
 
-    monkeypatch.setattr(board, "_read", read_and_change)
+    monkeypatch.setattr(board, "_texts", read_and_change)
     assert board.held() == []
 
     monkeypatch.undo()

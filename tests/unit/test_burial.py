@@ -14,7 +14,7 @@ from minicelery.broker import Broker, Recovery
 from minicelery.config import Config
 from minicelery.errors import RedisUnavailable
 from minicelery.trouble import Trouble
-from minicelery.worker.board import Board
+from minicelery.worker.board import Board, Count
 from minicelery.worker.burial import Burial, _log, describe
 from minicelery.worker.order import Hello
 from minicelery.worker.running import Running, ooms
@@ -39,6 +39,7 @@ def child(desk: Desk) -> Callable[[str], Running]:
         board.open_slot(thread)
         board.take(thread, delivery.id, delivery.name, delivery.token)
     board.begin(0, 1.0)
+    board.count(0, Count.TAKEN, 2)
 
     def end(program: str) -> Running:
         process = subprocess.Popen([sys.executable, "-c", program])

@@ -14,8 +14,10 @@ from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count, Limit
-from minicelery.worker.consumer import Bench, Consumer, _log
+from minicelery.worker.buffer import NEVER
+from minicelery.worker.consumer import Consumer, _log
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_what_was_claimed_while_stopping_is_given_back_at_once(
     assert made.board.totals()[Count.HANDED_BACK] == 1
 
 
-def test_what_could_not_be_given_back_stays_in_hand_for_the_end_of_the_child(
+def test_what_could_not_be_given_back_stays_in_the_buffer_for_the_end_of_the_child(
     slow: tuple[Slow, Bench], submitted: str
 ) -> None:
     broker, made = slow
@@ -130,7 +132,7 @@ def test_what_could_not_be_given_back_stays_in_hand_for_the_end_of_the_child(
 
     Consumer(made, 0).run()
 
-    assert [(held.id, held.begun) for held in made.board.held()] == [(submitted, False)]
+    assert [delivery.id for _, delivery in made.buffer.late(NEVER)] == [submitted]
 
 
 def test_a_task_of_unknown_name_does_not_run(bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery) -> None:
@@ -223,8 +225,8 @@ def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
     consumers: list[Consumer] = []
 
     def execute(delivery: Delivery) -> Outcome:
-        assert not consumers[0].give_up("another token")
-        assert consumers[0].give_up(delivery.token)
+        assert not consumers[0].give_up(delivery.id, "another token")
+        assert consumers[0].give_up(delivery.id, delivery.token)
         return Outcome(Status.SUCCESS, "3")
 
     consumers.append(Consumer(bench(execute), 0))
@@ -232,4 +234,4 @@ def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
 
     assert fake_app.inspector.task(submitted).status is Status.RUNNING
     assert consumers[0].is_given_up
-    assert not Consumer(bench(execute), 0).give_up("1.x"), "nothing runs there"
+    assert not Consumer(bench(execute), 0).give_up("t", "1.x"), "nothing runs there"

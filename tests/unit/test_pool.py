@@ -12,8 +12,9 @@ from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Limit
-from minicelery.worker.consumer import Bench, _log
+from minicelery.worker.consumer import _log
 from minicelery.worker.pool import Pool
 from tests.stack import wait_until
 from tests.store.conftest import Desk

@@ -1,0 +1,39 @@
+"""What all threads of one child share."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..broker import Broker
+from ..doorbell import Doorbell
+from ..message import Delivery
+from ..outcome import Outcome
+from ..trouble import Trouble
+from ..world import World
+from .board import Board, Limit
+from .buffer import Buffer
+from .crew import Crew
+from .pace import Pace
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The tools of a child's threads. ``share``: threads among whom what waits in a queue should be spread."""
+
+    worker: str
+    queues: tuple[str, ...]
+    broker: Broker
+    doorbell: Doorbell
+    execute: Callable[[Delivery], Outcome | None]
+    board: Board
+    trouble: Trouble
+    world: World
+    stopping: threading.Event
+    limit: Callable[[Delivery], Limit | None] = lambda _: None
+    knows: Callable[[str], bool] = lambda _: True
+    after_task: Callable[[], None] = lambda: None
+    quarantine: bool = False
+    share: int = 1
+    buffer: Buffer = field(default_factory=Buffer)
+    pace: Pace = field(default_factory=Pace)
+    crew: Crew = field(default_factory=Crew)

@@ -1,0 +1,196 @@
+"""One thread's dealings with Redis: records what has ended, claims what is next, hands back what can't be run."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from .. import codec, logs
+from ..broker import Claim, Claimed
+from ..errors import ForeignData, RedisUnavailable
+from ..law import shown
+from ..message import Delivery
+from ..outcome import Outcome, describe_error
+from ..states import Status
+from . import runlog
+from .bench import Bench
+from .board import Count
+from .buffer import Ended
+from .patience import Patience
+
+_log = logs.Unfailing(logging.getLogger("minicelery.worker"))
+#: The most tasks of one claim.
+MOST = 50
+_UNLEASED_PAUSE = 0.05
+_PASSED_ON = {
+    Status.SCHEDULED: (Count.HANDED_BACK, "it is left to a worker that knows it"),
+    Status.FAILED: (Count.FAILED, "it is a dead letter, as no live worker of its queue knows it"),
+    None: (Count.LEASE_LOST, "it had lost its lease"),
+}
+#: What is counted for an outcome that Redis has taken.
+COUNTS = {Status.SUCCESS: Count.SUCCEEDED, Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
+
+
+class Exchange:
+    """What a thread gives to Redis and gets from there. Nothing of it is dropped while Redis is away."""
+
+    def __init__(self, bench: Bench, thread: int) -> None:
+        self._bench = bench
+        self._thread = thread
+        self._claims = 0
+        self._woken = False
+        self._patience = Patience(bench.trouble, bench.stopping)
+
+    # ---- the way of every task ----------------------------------------------------------------
+
+    def trade(self) -> bool:
+        """Record what has ended and claim more, in one round trip. True if there is something to run, or may be."""
+        bench = self._bench
+        budget = bench.crew.begin_trade(bench.buffer.waiting)
+        if budget is None:
+            bench.crew.rest()
+            return True
+        brought = 0
+        try:
+            claimed = self._trade(bench.buffer.ended(), budget)
+            brought = len(claimed.deliveries)
+            if brought:
+                bench.board.count(self._thread, Count.TAKEN, brought)
+                bench.buffer.put(claimed.deliveries, bench.world.monotonic())
+        finally:
+            bench.crew.end_trade(brought)
+        self._woken = False
+        if claimed.dropped:
+            names = ", ".join(map(shown, claimed.dropped))
+            _log.warning("dropped ids under which no task of ours waits: %s", names)
+        return bool(brought or claimed.dropped)
+
+    def _trade(self, ended: list[Ended], budget: float) -> Claimed:
+        """Both at once; each for itself if that fails, so that neither waits for what keeps the other."""
+        bench, claim = self._bench, self._next_claim(budget)
+        if not ended:
+            return self._claim(claim, budget)
+        try:
+            kept, claimed = bench.broker.exchange(bench.worker, [one.settlement for one in ended], claim)
+        except Exception as error:
+            _log.debug("recording and claiming each for itself: %s", error)
+            self.record(ended)
+            return self._claim(claim, budget)
+        bench.trouble.over()
+        self._note(ended, kept)
+        return claimed if claimed.leased else self._claim(claim, budget)
+
+    def _next_claim(self, budget: float) -> Claim:
+        bench = self._bench
+        self._claims += 1
+        return Claim(
+            worker=bench.worker,
+            thread=self._thread,
+            number=self._claims,
+            nonce=bench.world.nonce(),
+            queues=bench.queues,
+            count=MOST,
+            woken=self._woken,
+            quarantine=bench.quarantine,
+            share=bench.share,
+            budget=0 if bench.quarantine else int(budget * 1e6),
+            costs=bench.pace.costs(),
+        )
+
+    def _claim(self, claim: Claim, budget: float) -> Claimed:
+        """Claim, until there is an answer.
+
+        Without one it is repeated under its number, since Redis may have given us tasks already, even if we stop
+        meanwhile; and so when it is refused for want of a lease, as it may have been answered before that was over.
+        """
+        was_refused = False
+        while True:
+            answer = self._patience.attempt(partial(self._bench.broker.claim, claim))
+            if answer and not answer.leased:
+                was_refused = True
+                self._patience.pause(_UNLEASED_PAUSE)
+            elif answer and (answer.deliveries or not was_refused or self._bench.stopping.is_set()):
+                return answer
+            elif answer:  # it has only shown that the refused claim had taken nothing
+                claim, was_refused = self._next_claim(budget), False
+
+    def record(self, ended: Sequence[Ended]) -> None:
+        """Record outcomes, however long Redis is away."""
+        left = list(ended)
+        while left:
+            left = self._record(left)
+
+    def _record(self, ended: list[Ended]) -> list[Ended]:
+        """What is left to be recorded. What stands in the way of one does not keep the others."""
+        bench = self._bench
+        try:
+            kept = bench.broker.settle(bench.worker, [one.settlement for one in ended])
+        except Exception as error:
+            if len(ended) > 1 and (isinstance(error, ForeignData) or not isinstance(error, RedisUnavailable)):
+                return [left for one in ended for left in self._record([one])]
+            if isinstance(error, RedisUnavailable):
+                time.sleep(bench.trouble.pause_after(error))
+                return ended
+            return [_unrecordable(ended[0], error)]
+        bench.trouble.over()
+        self._note(ended, kept)
+        return []
+
+    def _note(self, ended: Sequence[Ended], kept: Sequence[bool]) -> None:
+        bench = self._bench
+        bench.buffer.recorded(ended)
+        ends = [COUNTS[one.outcome.status] if mine else Count.LEASE_LOST for one, mine in zip(ended, kept, strict=True)]
+        for what, times in Counter(ends).items():
+            bench.board.count(self._thread, what, times)
+        for one, mine in zip(ended, kept, strict=True):
+            runlog.tell(one.delivery, one.outcome if mine else None, one.seconds)
+
+    def wait(self) -> None:
+        """Wait for work."""
+        bench = self._bench
+        bench.crew.go_to_the_door()
+        try:
+            rung = self._patience.attempt(
+                lambda: bench.doorbell.wait(bench.worker, bench.queues, quarantine=bench.quarantine)
+            )
+        finally:
+            bench.crew.come_back()
+        self._woken = bool(rung)
+
+    # ---- what can't be run here ---------------------------------------------------------------
+
+    def hand_back(self, waiting: Sequence[tuple[float, Delivery]]) -> bool:
+        """Give back what is claimed and not begun, the last first, so that it stays in order. What Redis does not take
+        stays in the buffer."""
+        bench = self._bench
+        if not waiting:
+            return True
+        pairs = [(delivery.id, delivery.token) for _, delivery in waiting]
+        given = self._patience.attempt(lambda: bench.broker.release(bench.worker, pairs))
+        if given is None:
+            bench.buffer.put_back(waiting)
+            return False
+        bench.board.count(self._thread, Count.HANDED_BACK, sum(given))
+        bench.board.count(self._thread, Count.LEASE_LOST, len(given) - sum(given))
+        return True
+
+    def pass_on(self, delivery: Delivery) -> None:
+        """What we do not know the name of is left to a worker that does; if there is none, it is a dead letter."""
+        bench = self._bench
+        where = f"no task '{delivery.name:.100}' here, nor at any live worker of queue '{delivery.queue}'"
+        body = {"type": "UnknownTask", "message": f"{where}; deploy it, then retry this dead letter", "traceback": ""}
+        error = codec.encode(body)
+        state = self._patience.insist(lambda: bench.broker.pass_on(bench.worker, delivery.id, delivery.token, error))
+        count, words = _PASSED_ON[state]
+        _log.warning("%s has a name unknown here: %s", runlog.name(delivery), words)
+        bench.board.count(self._thread, count)
+
+
+def _unrecordable(ended: Ended, error: Exception) -> Ended:
+    """A failure in the place of an outcome that Redis can never take, so that its task gets any outcome at all."""
+    if ended.outcome.status is Status.FAILED:
+        raise error
+    _log.error("the outcome of task %s can't be recorded", ended.delivery.id, exc_info=error)
+    return replace(ended, outcome=Outcome(Status.FAILED, codec.encode(describe_error(error))))
