@@ -212,11 +212,13 @@ def _kept(answers: Sequence[str]) -> list[bool]:
 def _claimed(answer: Sequence[Any]) -> Claimed:
     if answer[0] != "ok":
         return Claimed(leased=answer[0] != "unregistered")
-    return Claimed(tuple(map(_delivery, answer[2:])), tuple(answer[1]))
+    now = float(answer[2])
+    return Claimed(tuple([_delivery(row, now) for row in answer[3:]]), tuple(answer[1]))
 
 
-def _delivery(row: Sequence[str]) -> Delivery:
-    task_id, token, deliveries, name, args, kwargs, queue, retry_count, max_retries, waited = row
+def _delivery(row: Sequence[str], now: float) -> Delivery:
+    task_id, token, deliveries, name, args, kwargs, queue, retry_count, max_retries, since = row
+    waited = max(0.0, now - float(since))
     return Delivery(
-        task_id, token, int(deliveries), name, args, kwargs, queue, int(retry_count), int(max_retries), float(waited)
+        task_id, token, int(deliveries), name, args, kwargs, queue, int(retry_count), int(max_retries), waited
     )

@@ -5,8 +5,8 @@
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch.
--- =>    {'ok', dropped ids, task, …}, a task being {id, token, deliveries, name, args, kwargs, queue, retry_count,
---       max_retries, seconds it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
+-- =>    {'ok', dropped ids, time, task, …}, a task being {id, token, deliveries, name, args, kwargs, queue, retry_count,
+--       max_retries, time since when it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
 -- event started
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -17,7 +17,7 @@ local at = now()
 
 local function delivery(id, token, deliveries, task)
   return {id, token, deliveries, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries,
-    stamp(math.max(0, at - tonumber(task.updated_at)))}
+    task.updated_at}
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
@@ -31,7 +31,7 @@ if not lease_end or tonumber(lease_end) <= at then
   return {'unregistered'}
 end
 if number == last then
-  local again = {'ok', {}}
+  local again = {'ok', {}, stamp(at)}
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
     local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i])
@@ -79,9 +79,9 @@ for i = 4, #KEYS, 2 do
 end
 
 if not is_ours(claimed, 'hash') then return foreign(claimed) end
-pass_full_memory(workers)
-redis.call('HSET', claims, thread, number)
+if #KEYS < 4 then pass_full_memory(workers) end
 for i = 4, #KEYS, 2 do
+  -- In a full memory these may be the first writes: each queue that is looked into is left shorter, or without a bell.
   if popped[i] > 0 then redis.call('LTRIM', KEYS[i], 0, -(popped[i] + 1)) end
   if popped[i] == lengths[i] then
     redis.call('DEL', KEYS[i + 1])
@@ -89,18 +89,21 @@ for i = 4, #KEYS, 2 do
     redis.call('LPUSH', KEYS[i + 1], 1)
   end
 end
+redis.call('HSET', claims, thread, number)
 
-local answer = {'ok', dropped}
+local answer, held = {'ok', dropped, stamp(at)}, {}
+local worker_and_on = '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]
-  local deliveries = tonumber(task.deliveries or 0) + 1
+  local deliveries = (tonumber(task.deliveries) or 0) + 1
   local token = string.format('%d.%s', deliveries, nonce)
   redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'deliveries', deliveries,
     'worker', worker, 'started_at', stamp(at), 'updated_at', stamp(at))
-  redis.call('HDEL', key.task(id), 'progress', 'due')
-  redis.call('HSET', claimed, id, token)
-  emit(id, 'started', '{"task_id":"' .. id .. '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
-    .. task.retry_count .. ',"at":' .. when(at) .. '}')
+  if deliveries > 1 then redis.call('HDEL', key.task(id), 'progress') end
+  held[#held + 1] = id
+  held[#held + 1] = token
+  emit(id, 'started', '{"task_id":"' .. id .. worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, deliveries, task)
 end
+call_with_all('HSET', claimed, held)
 return answer

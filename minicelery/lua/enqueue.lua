@@ -39,14 +39,15 @@ for _, task in ipairs(fresh) do
   local base, due = task[1], task[2]
   local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
   redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
-    'retry_count', 0, 'max_retries', max_retries, 'status', 'SCHEDULED', 'created_at', stamp(at), 'updated_at', stamp(at))
+    'retry_count', '0', 'max_retries', max_retries, 'status', due and 'SCHEDULED' or 'PENDING',
+    'created_at', stamp(at), 'updated_at', stamp(at))
   if due then
     redis.call('HSET', key.task(id), 'due', stamp(due))
     delay(id, due)
     emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at)
       .. '}')
   else
-    make_ready(id, queue, nil, 'LPUSH', at)
+    line_up(id, queue, nil, 'LPUSH', at)
   end
 end
 ring()

@@ -9,12 +9,19 @@ local function now()
   return tonumber(t[1]) + math.floor(tonumber(t[2]) / 1000) / 1000
 end
 
+-- Most times of a call are the same one, and writing a number takes as long as a write to Redis does.
+local stamps, dates = {}, {}
+
 -- Seconds with milliseconds. tostring() would keep 14 digits only.
-local function stamp(seconds) return string.format('%.3f', seconds) end
+local function stamp(seconds)
+  if not stamps[seconds] then stamps[seconds] = string.format('%.3f', seconds) end
+  return stamps[seconds]
+end
 
 -- The same for people: RFC 3339 in UTC, as JSON. Civil from days after Howard Hinnant, "chrono-Compatible Low-Level Date
 -- Algorithms".
 local function when(seconds)
+  if dates[seconds] then return dates[seconds] end
   local ms = math.floor(seconds * 1000 + 0.5)
   local day, rest = math.floor(ms / 86400000) + 719468, ms % 86400000
   local era = math.floor(day / 146097)
@@ -23,14 +30,21 @@ local function when(seconds)
   local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
   local m = math.floor((5 * doy + 2) / 153)
   local month = m < 10 and m + 3 or m - 9
-  return string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', yoe + era * 400 + (month <= 2 and 1 or 0), month,
+  dates[seconds] = string.format('"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"', yoe + era * 400 + (month <= 2 and 1 or 0), month,
     doy - math.floor((153 * m + 2) / 5) + 1, math.floor(rest / 3600000), math.floor(rest / 60000) % 60,
     math.floor(rest / 1000) % 60, rest % 1000)
+  return dates[seconds]
 end
 
 -- Redis that has reached its memory limit refuses a script whose first write may enlarge it. Whatever gives
 -- memory back, or keeps a promise already made, starts with this write, which Redis never refuses.
 local function pass_full_memory(zset) redis.call('ZREM', zset, '') end
+
+-- One command with many arguments, of which Lua's stack bears some thousand at once.
+local SLICE = 1000
+local function call_with_all(command, where, list)
+  for i = 1, #list, SLICE do redis.call(command, where, unpack(list, i, math.min(i + SLICE - 1, #list))) end
+end
 
 -- `data` is JSON. Ids, states and queue names are checked at the door, so they need no escaping.
 local function emit(id, event, data)
@@ -64,22 +78,30 @@ local function no_dead_letter() return not is_ours(key.dead_letter(), 'list') an
 -- The answer of a script whose caller is to try again when that key is gone.
 local function foreign(where) return redis.error_reply('WRONGTYPE ' .. where .. ' holds what another program has put there') end
 
-local rung = {}
+local lines = {}
 
--- Into the ready list of its queue, or into the queue's quarantine if that is the task's lane: at the tail ('LPUSH'), or
--- at the head ('RPUSH') what was already claimed once.
-local function make_ready(id, queue, lane, push, at)
+-- Tells that a task is ready, and remembers to put it into the ready list of its queue, or into the queue's quarantine if
+-- that is the task's lane: at the tail ('LPUSH'), or at the head ('RPUSH') what was already claimed once.
+local function line_up(id, queue, lane, push, at)
   local ready, bell = line(queue, lane)
-  redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
-  redis.call(push, ready, id)
   emit(id, 'queued', '{"task_id":"' .. id .. '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
-  rung[bell] = (rung[bell] or 0) + 1
+  local found = lines[ready] or {push = push, bell = bell}
+  lines[ready] = found
+  found[#found + 1] = id
 end
 
--- Rings for all that the script has made ready.
+local function make_ready(id, queue, lane, push, at)
+  redis.call('HSET', key.task(id), 'status', 'PENDING', 'updated_at', stamp(at))
+  line_up(id, queue, lane, push, at)
+end
+
+-- Puts all that the script has made ready into its lists, and rings for it.
 local function ring()
-  for bell, times in pairs(rung) do
-    for _ = 1, math.min(times, BELL_CAP - redis.call('LLEN', bell)) do redis.call('LPUSH', bell, 1) end
+  for ready, ids in pairs(lines) do
+    call_with_all(ids.push, ready, ids)
+    local times = {}
+    for i = 1, math.min(#ids, BELL_CAP - redis.call('LLEN', ids.bell)) do times[i] = '1' end
+    call_with_all('LPUSH', ids.bell, times)
   end
 end
 
@@ -96,13 +118,23 @@ local function fields(id, ...)
   return values
 end
 
-local NAME, COUNT, TIME, ANY = '^[%w_.:-]+$', '^%d+$', '^%d+%.?%d*$', false
-local FIELDS = {'args', 'kwargs', 'status', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at',
-  'deliveries', 'crashes', 'solo_crashes', 'released', 'token', 'worker', 'lane', 'due'}
-local RULES = {ANY, ANY, ANY, NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, COUNT, ANY, ANY, ANY, ANY}
-local NEEDED, LONGEST, BODIES = 10, 128, 2
+local NAME, COUNT, TIME = '[%w_.:-]+', '%d+', '%d+%.?%d*'
+-- Behind the bodies what each field must look like. The last three hold whatever they hold.
+local FIELDS = {'args', 'kwargs', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at',
+  'deliveries', 'crashes', 'solo_crashes', 'released', 'status', 'token', 'worker', 'lane', 'due'}
+local BODIES, RULED, COUNTED, LONGEST = 2, 13, 10, 128
+local RULES = {NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, COUNT}
+local ALL_RULES = '^' .. table.concat(RULES, ' ') .. '$'
 -- The place that each state names.
 local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
+
+-- The first field that is missing or wrong, of values that begin with the first one behind the bodies.
+local function fault_of(values)
+  for i, rule in ipairs(RULES) do
+    local name, value = FIELDS[BODIES + i], values[i]
+    if not string.find(value, '^' .. rule .. '$') then return name end
+  end
+end
 
 -- A task by the names of its fields, but for its bodies if there are to be none: they may be long. For what no script of
 -- ours has written: nil, and the field that is missing or wrong.
@@ -110,13 +142,19 @@ local function whole(id, bodies)
   local left_out = bodies == 'no bodies' and BODIES or 0
   local values = redis.pcall('HMGET', key.task(id), unpack(FIELDS, left_out + 1))
   if values.err then return nil, 'type' end
-  local task = {}
+  local task, ruled = {}, {}
   for i = left_out + 1, #FIELDS do
-    local name, rule, value = FIELDS[i], RULES[i], values[i - left_out]
-    if not value and i <= NEEDED then return nil, name end
-    if value and rule and (#value > LONGEST or not string.find(value, rule)) then return nil, name end
+    local name, value = FIELDS[i], values[i - left_out]
     if value then task[name] = value end
+    if i > BODIES and i <= RULED then
+      if not value and i < COUNTED or value and #value > LONGEST then return nil, name end
+      ruled[i - BODIES] = value or '0'
+    elseif not value and i <= BODIES then
+      return nil, name
+    end
   end
+  -- All at once: one after the other they would take longer than it takes to read the fields.
+  if not string.find(table.concat(ruled, ' '), ALL_RULES) then return nil, fault_of(ruled) end
   if task.id ~= id then return nil, 'id' end
   if not HOMES[task.status] then return nil, 'status' end
   if key.queue(task.queue) == key.dead_letter() then return nil, 'queue' end

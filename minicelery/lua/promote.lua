@@ -23,9 +23,10 @@ for i = 1, #due, 2 do
 end
 
 if #due > 0 then pass_full_memory(KEYS[1]) end
-if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+call_with_all('ZREM', KEYS[1], gone)
 for _, id in ipairs(stuck) do redis.call('ZADD', KEYS[1], stamp(at + PAUSE), id) end
 for _, task in ipairs(ready) do
+  redis.call('HDEL', key.task(task[1]), 'due')
   make_ready(task[1], task[2], task[3], 'LPUSH', at)
 end
 ring()

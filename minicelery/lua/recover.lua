@@ -58,7 +58,7 @@ local function bury(one)
 end
 
 pass_full_memory(workers)
-for _, id in ipairs(gone) do redis.call('HDEL', claimed, id) end
+call_with_all('HDEL', claimed, gone)
 local quarantined, buried = 0, 0
 for _, one in ipairs(current) do
   local hash = key.task(one.id)

@@ -5,10 +5,10 @@
 -- =>    for each task 'ok', also when this very token has settled it before; 'lost' for any other token
 -- event completed | failed | retrying
 local dead_letter, claimed = KEYS[1], KEYS[2]
-local keep = tonumber(ARGV[2])
+local keep = string.format('%.0f', tonumber(ARGV[2]) * 1000)
 local WIDTH = 5
 local at = now()
-local answers, current, seen = {}, {}, {}
+local answers, current, ids, seen = {}, {}, {}, {}
 
 for base = 3, #ARGV, WIDTH do
   local id, token = ARGV[base], ARGV[base + 1]
@@ -25,30 +25,32 @@ for base = 3, #ARGV, WIDTH do
     if obstacle then return foreign(obstacle) end
     answer = 'ok'
     seen[id] = token
+    ids[#ids + 1] = id
     current[#current + 1] = {base, tonumber(task[4] or 0) or 0}
   end
   answers[#answers + 1] = answer
 end
 
+-- What each task was held by goes first: a full Redis does not refuse it.
+call_with_all('HDEL', claimed, ids)
 for _, one in ipairs(current) do
   local base, retry_count = one[1], one[2]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
   local task, head = key.task(id), '{"task_id":"' .. id .. '","status":"' .. state .. '","retry_count":'
   local tail = ',"at":' .. when(at) .. '}'
-  redis.call('HDEL', claimed, id)
-  redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at))
   if state == 'SUCCESS' then
-    redis.call('HSET', task, 'result', body)
-    redis.call('HDEL', task, 'error')
-    redis.call('PEXPIRE', task, string.format('%.0f', keep * 1000))
+    redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'result', body)
+    if retry_count > 0 then redis.call('HDEL', task, 'error') end
+    redis.call('PEXPIRE', task, keep)
     emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
   elseif state == 'FAILED' then
-    redis.call('HSET', task, 'error', body)
+    redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'error', body)
     redis.call('LPUSH', dead_letter, id)
     emit(id, 'failed', head .. retry_count .. ',"error":' .. body .. tail)
   else
     local due = at + tonumber(wait)
-    redis.call('HSET', task, 'error', body, 'retry_count', retry_count + 1, 'due', stamp(due))
+    redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'error', body,
+      'retry_count', retry_count + 1, 'due', stamp(due))
     delay(id, due)
     emit(id, 'retrying', head .. (retry_count + 1) .. ',"error":' .. body .. ',"due":' .. when(due) .. tail)
   end

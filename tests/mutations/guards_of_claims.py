@@ -177,8 +177,8 @@ _CLAIMS = (
         "claim takes whatever stands in a queue",
         "what a foreign hand put there stops the threads",
         f"{_LUA}/prelude.lua",
-        "    if not value and i <= NEEDED then return nil, name end\n",
-        "",
+        "not value and i < COUNTED or value and",
+        "value and",
         (f"{_TRANSITIONS}::test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_changed",),
     ),
     Mutation(
@@ -228,8 +228,8 @@ _BATCHES_OF_CLAIMS = (
         "claim goes on in the next queue after a batch has ended",
         "a task of a lower queue is run before one of a higher queue",
         f"{_LUA}/claim.lua",
-        "  while not is_full and #taken < most",
-        "  while #taken < most",
+        "  local ready, offset = KEYS[i], 0\n",
+        "  local ready, offset = KEYS[i], 0\n  is_full = false\n",
         (f"{_BATCHES}::test_a_task_that_ends_the_batch_ends_it_for_all_queues",),
     ),
     Mutation(

@@ -65,11 +65,11 @@ def test_the_same_id_twice_in_one_batch_is_one_task(desk: Desk) -> None:
 
 def test_tasks_are_claimed_in_the_order_of_submission(desk: Desk) -> None:
     desk.hire("w")
-    desk.submit("a", "b", "c")
+    desk.submit("a", "b", "c", "d")
 
-    assert [delivery.id for delivery in desk.claim(count=2).deliveries] == ["a", "b"]
+    assert [delivery.id for delivery in desk.claim(count=3).deliveries] == ["a", "b", "c"]
     assert desk.where("a") == ["RUNNING", "claimed"]
-    assert desk.where("c") == ["PENDING", "ready"]
+    assert desk.where("d") == ["PENDING", "ready"]
     desk.lawful()
 
 
