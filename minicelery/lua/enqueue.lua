@@ -12,8 +12,9 @@ local there_before
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue = unpack(ARGV, base, base + 4)
-  local there = seen[id] or fields(id, 'status', 'name', 'args', 'kwargs', 'queue')
-  if not there then
+  local there = seen[id] or redis.pcall('HMGET', key.task(id), 'status', 'name', 'args', 'kwargs', 'queue')
+  if there.err then return foreign(key.task(id)) end
+  if not there[1] then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
     if wait then due = at + wait end
     if due and due <= at then due = nil end

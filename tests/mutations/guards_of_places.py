@@ -7,6 +7,14 @@ _FOREIGN = "store/test_foreign_keys.py"
 
 GUARDS_OF_PLACES = (
     Mutation(
+        "enqueue does not look at the keys of its tasks",
+        "the script ends between its writes, and what stands before in the batch is in no place",
+        f"{_LUA}/enqueue.lua",
+        "  if there.err then return foreign(key.task(id)) end\n",
+        "",
+        (f"{_FOREIGN}::test_a_submission_whose_key_another_program_has_taken_refuses_its_batch_whole",),
+    ),
+    Mutation(
         "promote does not look where a task goes",
         "a batch is in no place because one of its queues is overwritten",
         f"{_LUA}/promote.lua",

@@ -225,6 +225,17 @@ def test_a_dead_letter_is_not_deleted_while_the_list_is_overwritten(desk: Desk) 
     assert desk.where("t") == ["FAILED", "dead"]
 
 
+def test_a_submission_whose_key_another_program_has_taken_refuses_its_batch_whole(desk: Desk) -> None:
+    mend = spoil(desk, "task:t")
+
+    with pytest.raises(ForeignData, match="task:t"):
+        desk.submit("a", "t", "b")
+
+    assert desk.where("a") == desk.where("b") == [""]
+    mend()
+    assert desk.submit("a", "t", "b") == [Status.PENDING] * 3
+
+
 def test_a_claim_that_could_not_be_noted_takes_nothing(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t")
