@@ -27,6 +27,7 @@ from minicelery.connection import Clients
 from minicelery.message import Delivery, Message
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
+from tests.tapped import Tapped
 
 IDS = ("a", "b", "c", "d", "e")
 WORKERS = ("w1", "w2", "w3")
@@ -107,40 +108,20 @@ class Model:
         return worker != "w1" and self.leases.get("w1", 0) > self.now
 
 
-class Twice:
-    """A client, and its connection, that loses the first reply of a call now and then, so that it is sent again."""
+class Twice(Tapped):
+    """A client that loses the first reply of a call now and then, so that it is sent again."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._pool = client.connection_pool
-        self.connection_pool = self
-        self.lose_next = False
-
-    def get_connection(self) -> Any:
-        self._connection = self._pool.get_connection()
-        return self
-
-    def release(self, connection: Any) -> None:
-        self._pool.release(self._connection)
-
-    def pack_command(self, *words: Any) -> Any:
-        return self._connection.pack_command(*words)
+    lose_next = False
 
     def send_packed_command(self, command: Any) -> None:
         if self.lose_next:
             self.lose_next = False
-            self._connection.send_packed_command(command)
-            self._connection.read_response()
-        self._connection.send_packed_command(command)
-
-    def read_response(self) -> Any:
-        return self._connection.read_response()
-
-    def disconnect(self) -> None:
-        self._connection.disconnect()
+            super().send_packed_command(command)
+            self.read_response()
+        super().send_packed_command(command)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        return getattr(self.client, name)
 
 
 class Machine(RuleBasedStateMachine):

@@ -13,44 +13,30 @@ from minicelery.errors import ForeignData, RedisFull, RedisUnavailable
 from minicelery.keys import Keys
 from minicelery.scripts import Scripts
 from minicelery.world import World
+from tests.tapped import Tapped
 
 #: How Redis 6.2 begins to tell what a command inside a script met.
 OLD = "Error running script (call to f_1): @user_script:1: @user_script: 1:"
 
 
-class Faulty:
-    """A client, its pool and its only connection in one: fails as told, instead of calling a script by its name."""
+class Faulty(Tapped):
+    """A client that fails as told, instead of calling a script by its name."""
 
     def __init__(self, client: Any, *faults: Exception) -> None:
-        self._pool = client.connection_pool
+        super().__init__(client)
         self._faults = list(faults)
-        self.connection_pool = self
         self.sent: list[Any] = []
-
-    def get_connection(self) -> Any:
-        self._connection = self._pool.get_connection()
-        return self
-
-    def release(self, connection: Any) -> None:
-        self._pool.release(self._connection)
 
     def pack_command(self, *words: Any) -> Any:
         self.sent.append(words[0])
         self._fails = bool(self._faults) and words[0] != b"EVAL"
-        return self._connection.pack_command(*(["PING"] if self._fails else words))
+        return super().pack_command(*(["PING"] if self._fails else words))
 
     def read_response(self) -> Any:
-        answer = self._connection.read_response()
+        answer = super().read_response()
         if self._fails:
             raise self._faults.pop(0)
         return answer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def disconnect(self, inuse_connections: bool = True) -> None:
-        if inuse_connections:
-            self._connection.disconnect()
 
 
 @pytest.fixture
