@@ -75,10 +75,6 @@ class Buffer:
         self._unrecorded[ended.delivery.id, ended.delivery.token] = ended
         self._ended.append(ended)
 
-    def hold_again(self, several: Iterable[Ended]) -> None:
-        """Keep what ``ended`` has taken out and Redis has not taken."""
-        self._ended.extendleft(several)
-
     def ended(self) -> list[Ended]:
         """Take out all outcomes that nobody is recording."""
         found: list[Ended] = []

@@ -80,7 +80,7 @@ class Exchange:
             return self._claim(claim, budget)
         bench.trouble.over()
         self._note(ended, kept)
-        return claimed if claimed.leased else self._claim(claim, budget)
+        return claimed if claimed.leased else self._claim(claim, budget, was_refused=True)
 
     def _next_claim(self, budget: float) -> Claim:
         bench = self._bench
@@ -99,13 +99,12 @@ class Exchange:
             costs=bench.pace.costs(),
         )
 
-    def _claim(self, claim: Claim, budget: float) -> Claimed:
+    def _claim(self, claim: Claim, budget: float, *, was_refused: bool = False) -> Claimed:
         """Claim, until there is an answer.
 
         Without one it is repeated under its number, since Redis may have given us tasks already, even if we stop
         meanwhile; and so when it is refused for want of a lease, as it may have been answered before that was over.
         """
-        was_refused = False
         while True:
             answer = self._patience.attempt(partial(self._bench.broker.claim, claim))
             if answer and not answer.leased:

@@ -5,7 +5,6 @@ from .mutation import Mutation
 _CLOCKS = "faults/test_clocks.py"
 _CONSUMER = "unit/test_consumer.py"
 _BURIAL = "unit/test_burial.py"
-_CONSUMER = "unit/test_consumer.py"
 _IDENTITY = "unit/test_identity.py"
 _LOST = "faults/test_lost_workers.py"
 _REPLICATION = "store/test_replication.py"
@@ -108,9 +107,17 @@ _LINK = (
         "a claim that is refused is given up",
         "what it took before the lease was over is run by nobody, and its worker lives on",
         "minicelery/worker/exchange.py",
+        "                was_refused = True\n",
+        "                was_refused = True\n                claim = self._next_claim(budget)\n",
+        (f"{_CONSUMER}::test_a_claim_that_was_answered_before_the_lease_was_over_is_asked_for_again",),
+    ),
+    Mutation(
+        "an answer that only shows what a refused claim has not taken counts as an empty queue",
+        "the thread goes to the door, and what waits waits for a ring",
+        "minicelery/worker/exchange.py",
         "            elif answer and (answer.deliveries or not was_refused or self._bench.stopping.is_set()):\n",
         "            elif answer:\n",
-        (f"{_CONSUMER}::test_a_claim_that_was_answered_before_the_lease_was_over_is_asked_for_again",),
+        (f"{_CONSUMER}::test_a_claim_that_was_refused_is_followed_by_another_one_at_once",),
     ),
     Mutation(
         "a run that is over keeps its limit",

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -195,11 +196,19 @@ def test_a_claim_that_was_refused_is_followed_by_another_one_at_once(
             fake_app.broker.beat({"w": "{}"}, -1 if self.times == 1 else 60)
             return super().claim(claim)
 
-    late = Late(fake_app.scripts, fake_app.keys, 60)
-    Consumer(bench(lambda delivery: Outcome(Status.SUCCESS, "3"), late), 0).run()
+    class Door(Doorbell):
+        waits = 0
+
+        def wait(self, *_: Any, **__: Any) -> bool:
+            self.waits += 1
+            return True
+
+    late, door = Late(fake_app.scripts, fake_app.keys, 60), Door(fake_app.clients.blocking, fake_app.keys)
+    made = replace(bench(lambda delivery: Outcome(Status.SUCCESS, "3"), late), doorbell=door)
+    Consumer(made, 0).run()
 
     assert fake_app.inspector.task(submitted).status is Status.SUCCESS
-    assert late.times == 3, "refused, repeated in vain, and anew"
+    assert (late.times, door.waits) == (3, 0), "refused, repeated in vain, and anew"
 
 
 def test_the_limit_of_a_run_that_is_over_is_lifted_while_it_is_recorded(

@@ -1,0 +1,80 @@
+"""Who of the threads claims, and how much at once."""
+
+import pytest
+
+from minicelery.worker.crew import Crew
+from minicelery.worker.pace import PATIENCE
+
+
+@pytest.fixture
+def crew() -> Crew:
+    made = Crew()
+    for _ in range(4):
+        made.join()
+    return made
+
+
+def test_a_claim_may_bring_what_all_threads_do_within_the_patience(crew: Crew) -> None:
+    assert crew.begin_trade(0) == pytest.approx(4 * PATIENCE)
+
+
+def test_threads_that_wait_at_the_door_do_nothing_of_it(crew: Crew) -> None:
+    crew.go_to_the_door()
+    assert crew.begin_trade(0) == pytest.approx(3 * PATIENCE)
+
+    crew.come_back()
+    crew.end_trade(0)
+    assert crew.begin_trade(0) == pytest.approx(4 * PATIENCE)
+
+
+def test_two_that_claim_at_the_same_time_share_the_patience(crew: Crew) -> None:
+    crew.begin_trade(0)
+
+    assert crew.begin_trade(0) == pytest.approx(2 * PATIENCE)
+
+
+def test_a_third_thread_rests_while_two_bring_enough(crew: Crew) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(20)
+    crew.begin_trade(0)
+    crew.begin_trade(0)
+
+    assert crew.begin_trade(0) is None
+
+
+def test_a_third_thread_claims_too_while_claims_bring_a_single_task_each(crew: Crew) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(1)
+    crew.begin_trade(0)
+    crew.begin_trade(0)
+
+    assert crew.begin_trade(0) is not None
+
+
+def test_nobody_rests_when_nobody_claims(crew: Crew) -> None:
+    crew.rest()  # returns at once: with a trade under way it would wait
+
+    assert crew._resting == 0
+
+
+@pytest.mark.parametrize(
+    ("brought", "left", "is_low"),
+    [(20, 9, True), (20, 10, False), (8, 3, True), (7, 0, False), (0, 0, False)],
+)
+def test_more_is_claimed_when_half_of_a_large_claim_is_used_up(
+    crew: Crew, brought: int, left: int, is_low: bool
+) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(brought)
+
+    assert crew.is_low(left) is is_low
+
+
+def test_nobody_claims_ahead_while_two_are_claiming(crew: Crew) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(20)
+    crew.begin_trade(9)
+    assert crew.is_low(9)
+
+    crew.begin_trade(9)
+    assert not crew.is_low(9)

@@ -1,0 +1,194 @@
+"""What a thread gives to Redis and gets from there, and what the minder does when no thread comes to do it."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from minicelery import MiniCelery
+from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.doorbell import Doorbell
+from minicelery.errors import RedisUnavailable
+from minicelery.message import Delivery
+from minicelery.outcome import Outcome
+from minicelery.states import Status
+from minicelery.trouble import Trouble
+from minicelery.worker.bench import Bench
+from minicelery.worker.board import Board, Count
+from minicelery.worker.buffer import Ended
+from minicelery.worker.consumer import _log
+from minicelery.worker.exchange import Exchange
+from minicelery.worker.minder import Minder
+from minicelery.worker.pace import PATIENCE
+
+
+@pytest.fixture
+def bench(fake_app: MiniCelery) -> Iterator[Bench]:
+    """Of a worker that knows "add" to be short."""
+    fake_app.broker.beat({"w": "{}"}, 60)
+    board = Board.create()
+    board.open_slot(1)
+    made = Bench(
+        worker="w",
+        queues=("default",),
+        broker=fake_app.broker,
+        doorbell=Doorbell(fake_app.clients.blocking, fake_app.keys),
+        execute=lambda delivery: None,
+        board=board,
+        trouble=Trouble(_log, replace(fake_app.world, random=lambda: 0.0)),
+        world=fake_app.world,
+        stopping=threading.Event(),
+    )
+    made.crew.join()
+    for _ in range(3):
+        made.pace.note("add", 0.0001)
+    yield made
+    board.close()
+
+
+@pytest.fixture
+def submitted(fake_app: MiniCelery) -> list[str]:
+    @fake_app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    return [add.delay(number, 1).id for number in range(4)]
+
+
+def trade(bench: Bench, thread: int = 0) -> list[Delivery]:
+    """What a thread gets that has not claimed before."""
+    Exchange(bench, thread).trade()
+    return [delivery for _, delivery in bench.buffer.late(float("inf"))][::-1]
+
+
+def hold(bench: Bench, delivery: Delivery, outcome: Outcome, at: float = 0.0) -> None:
+    bench.buffer.hold(Ended(delivery, outcome, 0.001, at))
+
+
+def statuses(app: MiniCelery, ids: Sequence[str]) -> list[str]:
+    return [record.status.value if record else "gone" for record in app.inspector.tasks(ids)]
+
+
+def test_a_trade_brings_all_that_is_short(bench: Bench, submitted: list[str]) -> None:
+    assert [delivery.id for delivery in trade(bench)] == submitted
+    assert bench.board.totals()[Count.TAKEN] == 4
+
+
+def test_a_trade_brings_one_task_while_nothing_is_known_of_its_name(bench: Bench, submitted: list[str]) -> None:
+    assert [delivery.id for delivery in trade(replace(bench, pace=type(bench.pace)()))] == submitted[:1]
+
+
+def test_outcomes_go_back_in_the_call_that_claims(bench: Bench, submitted: list[str], fake_app: MiniCelery) -> None:
+    class Single(Broker):
+        def settle(self, *_: Any) -> list[bool]:
+            raise AssertionError("settled by itself")
+
+        def claim(self, *_: Any) -> Claimed:
+            raise AssertionError("claimed by itself")
+
+    [first, *_] = trade(bench)
+    hold(bench, first, Outcome(Status.SUCCESS, "3"))
+    trade(replace(bench, broker=Single(fake_app.scripts, fake_app.keys, 60)), 1)
+
+    assert statuses(fake_app, submitted)[0] == "SUCCESS"
+    assert bench.buffer.unrecorded == []
+    assert bench.board.totals()[Count.SUCCEEDED] == 1
+
+
+def test_an_outcome_that_can_not_be_recorded_keeps_neither_the_others_nor_the_claim(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    deliveries = trade(bench)
+    late = fake_app.tasks.find("add").delay(9, 1).id
+    hold(bench, deliveries[0], Outcome(Status.SUCCESS, "1"))
+    hold(bench, deliveries[1], Outcome(Status.RETRYING, "{}", float("nan")))
+    hold(bench, deliveries[2], Outcome(Status.SUCCESS, "3"))
+
+    assert [delivery.id for delivery in trade(bench, 1)] == [late]
+    assert statuses(fake_app, submitted) == ["SUCCESS", "FAILED", "SUCCESS", "RUNNING"]
+    assert bench.buffer.unrecorded == []
+
+
+def test_an_outcome_stays_unrecorded_until_redis_is_back(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    class Away(Broker):
+        seen: list[int]
+
+        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+            self.seen.append(len(bench.buffer.unrecorded))
+            if len(self.seen) < 3:
+                raise RedisUnavailable("away")
+            return super().settle(worker, settlements)
+
+    [first, *_] = trade(bench)
+    hold(bench, first, Outcome(Status.SUCCESS, "3"))
+    away = Away(fake_app.scripts, fake_app.keys, 60)
+    away.seen = []
+    Exchange(replace(bench, broker=away), 0).record(bench.buffer.ended())
+
+    assert away.seen == [1, 1, 1]
+    assert bench.buffer.unrecorded == []
+    assert statuses(fake_app, submitted)[0] == "SUCCESS"
+
+
+def test_an_outcome_that_came_too_late_counts_as_a_lost_lease(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    [first, *_] = trade(bench)
+    fake_app.broker.recover("w")
+    fake_app.broker.beat({"w": "{}"}, 60)
+    hold(bench, first, Outcome(Status.SUCCESS, "3"))
+    trade(bench, 1)
+
+    assert bench.board.totals()[Count.LEASE_LOST] == 1
+    assert bench.board.totals()[Count.SUCCEEDED] == 0
+
+
+def test_a_claim_that_is_refused_with_outcomes_is_made_again(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    class Lapsed(Broker):
+        def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
+            fake_app.broker.beat({"w": "{}"}, -1)
+            answer = super().exchange(worker, settlements, claim)
+            fake_app.broker.beat({"w": "{}"}, 60)
+            return answer
+
+    [first, *_] = trade(bench)
+    late = fake_app.tasks.find("add").delay(9, 1).id
+    hold(bench, first, Outcome(Status.SUCCESS, "3"))
+
+    lapsed = replace(bench, broker=Lapsed(fake_app.scripts, fake_app.keys, 60))
+    assert [delivery.id for delivery in trade(lapsed, 1)] == [late]
+
+
+def test_the_minder_gives_back_what_waits_longer_than_the_patience(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    claimed = trade(bench)
+    bench.buffer.put(claimed[:2], 100.0)
+    bench.buffer.put(claimed[2:], 100.0 + PATIENCE)
+
+    Minder(bench).look(100.0 + PATIENCE * 1.5)
+
+    assert statuses(fake_app, submitted) == ["PENDING", "PENDING", "RUNNING", "RUNNING"]
+    assert bench.buffer.waiting == 2
+    assert bench.board.totals()[Count.HANDED_BACK] == 2
+    assert [delivery.id for delivery in trade(bench, 1)][-2:] == submitted[:2], "at the head again, and in order"
+
+
+def test_the_minder_records_outcomes_that_nobody_has_recorded_within_the_patience(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    first, *_ = trade(bench)
+    hold(bench, first, Outcome(Status.SUCCESS, "3"), at=100.0)
+    minder = Minder(bench)
+
+    minder.look(100.0 + PATIENCE / 2)
+    assert statuses(fake_app, submitted)[0] == "RUNNING"
+
+    minder.look(100.0 + PATIENCE * 1.5)
+    assert statuses(fake_app, submitted)[0] == "SUCCESS"
