@@ -101,6 +101,7 @@ def test_a_process_that_has_used_too_much_memory_is_replaced(crew: Crew, tasks: 
 
 def test_a_new_release_works_beside_the_old_one_which_drains(crew: Crew, tasks: MiniCelery) -> None:
     old = crew.start("--threads", "1", "--processes", "2").ready()
+    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both processes")
     naps = [call(tasks, "nap", 1) for _ in range(2)]
     wait_until(lambda: statuses(tasks, naps)["RUNNING"] == 2, what="the start of both")
     new = crew.start("--threads", "1", "--processes", "2").ready()
