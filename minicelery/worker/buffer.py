@@ -34,6 +34,8 @@ class Buffer:
     def __init__(self) -> None:
         #: Set while something waits in here that is not about to be taken: the minder is to look after it.
         self.stirred = threading.Event()
+        #: Set when what waits will soon be used up: the minder is to claim more.
+        self.wanting = threading.Event()
         self._waiting: deque[tuple[float, Delivery]] = deque()
         self._ended: deque[Ended] = deque()
         self._unrecorded: dict[tuple[str, str], Ended] = {}
@@ -105,3 +107,7 @@ class Buffer:
     def stir(self) -> None:
         if not self.stirred.is_set():
             self.stirred.set()
+
+    def want(self) -> None:
+        if not self.wanting.is_set():
+            self.wanting.set()

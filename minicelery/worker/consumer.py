@@ -44,7 +44,7 @@ class Consumer:
         bench, buffer, exchange = self._bench, self._bench.buffer, self._exchange
         while not bench.stopping.is_set():
             if bench.crew.is_low(buffer.waiting):
-                exchange.trade()
+                buffer.want()
             delivery = buffer.take()
             if delivery:
                 self._run(delivery)

@@ -18,6 +18,7 @@ class Crew:
         self._resting = 0
         self._trading = 0
         self._brought = 0
+        self._seconds = 0.0  #: that one of these tasks takes
 
     def join(self) -> None:
         with self._changed:
@@ -28,8 +29,8 @@ class Crew:
             self._members -= 1
 
     def begin_trade(self, left: int) -> float | None:
-        """A thread may claim, while ``left`` tasks wait in the buffer: the seconds of work that it may bring. What all
-        that claim now bring together is used up within the patience, as long as nobody gets stuck.
+        """A thread may claim, while ``left`` tasks wait in the buffer: the seconds of work that it may bring. These and
+        what all that claim now bring together are used up within the patience, as long as nobody gets stuck.
 
         None if another thread is claiming what will do for this one, too.
         """
@@ -38,19 +39,21 @@ class Crew:
             if self._trading >= _TRADERS and expected > self._resting:
                 return None
             self._trading += 1
-            return PATIENCE * max(1, self._members - self._at_the_door) / self._trading
+            work = PATIENCE * max(1, self._members - self._at_the_door) - left * self._seconds
+            return max(0.0, work) / self._trading
 
-    def end_trade(self, brought: int) -> None:
-        """The claim has brought so many tasks."""
+    def end_trade(self, brought: int, seconds: float = 0.0) -> None:
+        """The claim has brought so many tasks, which take so long together."""
         with self._changed:
             self._trading -= 1
             self._brought = brought
+            self._seconds = seconds / max(1, brought)
             if self._resting:
                 self._changed.notify(max(1, brought - 1))
 
     def is_low(self, left: int) -> bool:
-        """Whether what a claim has brought is half used up and nobody is claiming, so that a thread should now."""
-        return left < self._brought // 2 and self._brought >= _AHEAD and self._trading < _TRADERS
+        """Whether a quarter of what a claim has brought is used up and nobody is claiming, so that it is time to."""
+        return 4 * left < 3 * self._brought and self._brought >= _AHEAD and not self._trading
 
     def rest(self) -> None:
         """Wait until a claim that is under way has brought something, or has failed to for a moment."""

@@ -52,15 +52,16 @@ class Exchange:
         if budget is None:
             bench.crew.rest()
             return True
-        brought = 0
+        brought, seconds = 0, 0.0
         try:
             claimed = self._trade(bench.buffer.ended(), budget)
             brought = len(claimed.deliveries)
             if brought:
+                seconds = bench.pace.seconds(claimed.deliveries)
                 bench.board.count(self._thread, Count.TAKEN, brought)
                 bench.buffer.put(claimed.deliveries, bench.world.monotonic())
         finally:
-            bench.crew.end_trade(brought)
+            bench.crew.end_trade(brought, seconds)
         self._woken = False
         if claimed.dropped:
             names = ", ".join(map(shown, claimed.dropped))

@@ -1,4 +1,4 @@
-"""A thread that looks after what waits in the buffer for too long, since every other thread of the child is busy."""
+"""A thread that looks after the buffer while every other thread of the child is busy."""
 
 import logging
 import threading
@@ -16,7 +16,8 @@ _CALM = 1.0  #: seconds without anything in the buffer after which it sleeps unt
 
 
 class Minder:
-    """Hands back claimed tasks that a stuck or slow task holds up, and records outcomes that are held up with them."""
+    """Claims more before the buffer is used up, so that no thread that could run a task has to wait for Redis; hands
+    back claimed tasks that a stuck or slow task holds up, and records outcomes that are held up with them."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -29,9 +30,12 @@ class Minder:
     def _run(self) -> None:
         buffer, world = self._bench.buffer, self._bench.world
         calm_since = world.monotonic()
-        while not self._bench.stopping.wait(_TICK):
+        while not self._bench.stopping.is_set():
+            is_wanted = buffer.wanting.wait(_TICK)
             now = world.monotonic()
             try:
+                if is_wanted:
+                    self.refill()
                 self.look(now)
             except Exception:
                 _log.exception("the minder met an error of the worker itself")
@@ -44,6 +48,13 @@ class Minder:
                 calm_since = world.monotonic()
         self._exchange.record(buffer.ended())
         self._exchange.hand_back(buffer.late(NEVER))
+
+    def refill(self) -> None:
+        """Claim more, unless a thread has done so meanwhile."""
+        buffer = self._bench.buffer
+        buffer.wanting.clear()
+        if self._bench.crew.is_low(buffer.waiting):
+            self._exchange.trade()
 
     def look(self, now: float) -> None:
         """Give back what was claimed longer than the patience ago, and record what ended longer ago."""

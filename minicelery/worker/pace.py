@@ -1,7 +1,10 @@
 """Knows how long the tasks of each name take, and so which of them are short enough to be claimed several at once."""
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ..message import Delivery
 
 #: Seconds that a task may wait behind others of its process which are known to be short.
 PATIENCE = 0.010
@@ -46,6 +49,11 @@ class Pace:
         """Whether a task of that name is known to be short."""
         mean = self._means.get(name)
         return mean is not None and mean.runs >= _RUNS and mean.seconds <= _SHORT
+
+    def seconds(self, deliveries: Iterable[Delivery]) -> float:
+        """What these take together, as far as is known."""
+        means = self._means
+        return sum([means[one.name].seconds for one in deliveries if one.name in means])
 
     def costs(self) -> dict[str, int]:
         """The names known to be short, with their mean in whole microseconds, at least 1."""

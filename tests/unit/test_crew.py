@@ -57,11 +57,25 @@ def test_nobody_rests_when_nobody_claims(crew: Crew) -> None:
     assert crew._resting == 0
 
 
+def test_what_waits_already_is_part_of_the_patience(crew: Crew) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(20, 0.020)
+
+    assert crew.begin_trade(15) == pytest.approx(4 * PATIENCE - 0.015)
+
+
+def test_a_claim_may_bring_no_second_task_while_more_waits_than_the_patience_bears(crew: Crew) -> None:
+    crew.begin_trade(0)
+    crew.end_trade(20, 0.060)
+
+    assert crew.begin_trade(15) == 0
+
+
 @pytest.mark.parametrize(
     ("brought", "left", "is_low"),
-    [(20, 9, True), (20, 10, False), (8, 3, True), (7, 0, False), (0, 0, False)],
+    [(20, 14, True), (20, 15, False), (8, 5, True), (7, 0, False), (0, 0, False)],
 )
-def test_more_is_claimed_when_half_of_a_large_claim_is_used_up(
+def test_more_is_claimed_when_a_quarter_of_a_large_claim_is_used_up(
     crew: Crew, brought: int, left: int, is_low: bool
 ) -> None:
     crew.begin_trade(0)
@@ -70,10 +84,9 @@ def test_more_is_claimed_when_half_of_a_large_claim_is_used_up(
     assert crew.is_low(left) is is_low
 
 
-def test_nobody_claims_ahead_while_two_are_claiming(crew: Crew) -> None:
+def test_nobody_claims_ahead_while_another_is_claiming(crew: Crew) -> None:
     crew.begin_trade(0)
     crew.end_trade(20)
-    crew.begin_trade(9)
     assert crew.is_low(9)
 
     crew.begin_trade(9)

@@ -165,6 +165,30 @@ def test_a_claim_that_is_refused_with_outcomes_is_made_again(
     assert [delivery.id for delivery in trade(lapsed, 1)] == [late]
 
 
+def test_the_minder_claims_more_when_a_thread_sees_that_little_is_left(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    bench.crew.begin_trade(0)
+    bench.crew.end_trade(8)
+    bench.buffer.want()
+
+    Minder(bench).refill()
+
+    assert bench.buffer.waiting == 4
+    assert not bench.buffer.wanting.is_set()
+
+
+def test_the_minder_claims_nothing_when_a_thread_has_done_so_meanwhile(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    bench.buffer.put(trade(bench), 100.0)
+    bench.buffer.want()
+
+    Minder(bench).refill()
+
+    assert bench.buffer.waiting == 4
+
+
 def test_the_minder_gives_back_what_waits_longer_than_the_patience(
     bench: Bench, submitted: list[str], fake_app: MiniCelery
 ) -> None:

@@ -2,12 +2,17 @@
 
 import pytest
 
+from minicelery.message import Delivery
 from minicelery.worker.pace import PATIENCE, Pace
 
 
 @pytest.fixture
 def pace() -> Pace:
     return Pace()
+
+
+def delivery(name: str) -> Delivery:
+    return Delivery("t", "1.t", 1, name, "[]", "{}", "default", 0, 3, 0.0)
 
 
 def note(pace: Pace, name: str, *runs: float) -> None:
@@ -49,6 +54,12 @@ def test_a_name_whose_runs_become_long_is_no_longer_short(pace: Pace) -> None:
 
     assert not pace.is_short("add")
     assert pace.costs() == {}
+
+
+def test_what_tasks_take_together_leaves_out_names_that_have_not_run(pace: Pace) -> None:
+    note(pace, "add", 0.002)
+
+    assert pace.seconds([delivery("add"), delivery("add"), delivery("new")]) == pytest.approx(0.004)
 
 
 def test_what_takes_no_time_at_all_still_costs_a_microsecond(pace: Pace) -> None:
