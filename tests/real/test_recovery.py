@@ -20,6 +20,7 @@ LONG = "600"
 
 def test_a_restarted_worker_does_not_wait_for_the_lease_of_the_killed_one(crew: Crew, tasks: MiniCelery) -> None:
     first = crew.start("--threads", "2", "--processes", "2", MINICELERY_LEASE=LONG).ready()
+    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both processes")
     naps = [call(tasks, "nap", 1) for _ in range(4)]
     wait_until(lambda: all(nap.status.value == "RUNNING" for nap in naps), what="the start of all")
 
