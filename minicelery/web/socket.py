@@ -5,6 +5,7 @@ import socket
 import struct
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
@@ -12,6 +13,10 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol
 
 _RECEIVE_BYTES = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_TEXT = 0x81  # a whole message in one frame
+_PING = b"\x89\x00"
+_PONG = b"\x8a\x80"  # with an empty body, which a mask of four bytes still precedes
+_PONG_BYTES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +37,30 @@ class Limits:
 
 def framed(text: str) -> bytes:
     """A text message as it goes over the wire. A server's frames carry no mask, so all peers can share the bytes."""
-    sendable = text.encode(errors="replace").decode()
-    return bytes(FrameProtocol(client=False, extensions=[]).send_data(sendable))
+    payload = text.encode(errors="replace")
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", _TEXT, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", _TEXT, 126, size) + payload
+    return struct.pack("!BBQ", _TEXT, 127, size) + payload
 
 
-_PING = bytes(FrameProtocol(client=False, extensions=[]).ping())
+@lru_cache(64)
+def _closing(code: int, reason: str | None) -> bytes:
+    """A close frame. When a task ends, all who watch it are sent the same one."""
+    return bytes(FrameProtocol(client=False, extensions=[]).close(code, reason))
 
 
 class WebSocket:
     """A peer after its handshake. Never blocks and has one writer, the thread that calls it.
 
     ``due`` is when ``tick`` wants to be called next; ``over`` says that nothing more can be done but ``dispose``.
+    A peer that reads what it is sent, and answers pings, costs neither a queue nor a parser.
     """
 
     __slots__ = (
-        *("sock", "due", "over", "is_closing", "_limits", "_protocol", "_deaf", "_awaits_pong"),
+        *("sock", "due", "over", "is_closing", "_limits", "_parser", "_deaf", "_is_answered", "_awaits_pong"),
         *("_queue", "_begun", "_waiting", "_resets", "_message_bytes", "_allowance", "_counted_at"),
     )
 
@@ -59,20 +73,21 @@ class WebSocket:
         self.over = False
         self.is_closing = False
         self._limits = limits
-        self._protocol = Connection(ConnectionType.SERVER)
+        self._parser: Connection | None = None
         self._deaf = False  # what comes in is thrown away
+        self._is_answered = False  # both sides have said close
         self._awaits_pong = False
-        self._queue: deque[memoryview] = deque()
+        self._queue: deque[memoryview] | None = None
         self._begun = False  # the first frame in the queue is partly on its way
         self._waiting = 0  # bytes behind the first frame in the queue
         self._resets = False
         self._message_bytes = 0
-        self._allowance = float(limits.burst)
+        self._allowance: float = limits.burst
         self._counted_at = now
 
     @property
     def wants_to_write(self) -> bool:
-        return bool(self._queue)
+        return self._queue is not None
 
     # ---- sending ------------------------------------------------------------------------------
 
@@ -91,7 +106,7 @@ class WebSocket:
             return
         self.is_closing = True
         self.due = now + self._limits.ping_every  # as long as any peer may be silent
-        self._put(self._protocol.send(CloseConnection(code, reason)), now)
+        self._put(_closing(code, reason), now)
 
     def write(self, now: float) -> None:
         """Send as much of the queue as the kernel takes."""
@@ -111,17 +126,34 @@ class WebSocket:
         except OSError:
             self.end()
             return
-        if self._protocol.state is ConnectionState.CLOSED:
+        self._queue = None
+        self._has_written(now)
+
+    def _put(self, frame: bytes, now: float) -> None:
+        """Send at once, or have it wait behind what is queued already."""
+        if self._queue is not None:
+            self._queue.append(memoryview(frame))
+            self._waiting += len(frame)
+            return
+        try:
+            sent = self.sock.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.end()
+            return
+        if sent == len(frame):
+            self._has_written(now)
+            return
+        self._queue = deque([memoryview(frame)[sent:]])
+        self._begun = sent > 0
+
+    def _has_written(self, now: float) -> None:
+        """All has gone out that was to go out."""
+        if self._is_answered:
             self.end()
         elif self.is_closing:
             self.due = min(self.due, now + self._limits.close_patience)
-
-    def _put(self, frame: bytes, now: float) -> None:
-        self._queue.append(memoryview(frame))
-        if len(self._queue) > 1:
-            self._waiting += len(frame)
-        else:
-            self.write(now)
 
     def _cut(self, code: int, reason: str, now: float) -> None:
         """Close a peer that is too slow or silent: without its backlog, soon, and without a trace in the kernel."""
@@ -132,11 +164,8 @@ class WebSocket:
 
     def _drop_backlog(self) -> None:
         """Forget what is queued, but for the rest of a frame that is partly on its way."""
-        kept = self._queue[0] if self._begun else None
-        self._queue.clear()
+        self._queue = deque([self._queue[0]]) if self._queue and self._begun else None
         self._waiting = 0
-        if kept is not None:
-            self._queue.append(kept)
 
     # ---- receiving ----------------------------------------------------------------------------
 
@@ -155,12 +184,17 @@ class WebSocket:
 
     def feed(self, data: bytes, now: float) -> None:
         """Heed bytes from the peer. Nothing of them is kept."""
-        if self._deaf:
+        if self._deaf or not data:
             return
-        self._protocol.receive_data(data)
-        for event in self._protocol.events():
+        if self._parser is None:
+            if len(data) == _PONG_BYTES and data.startswith(_PONG) and not self.is_closing:
+                self._heed(Pong(), now)  # all that a browser ever says, so that few sockets come to need a parser
+                return
+            self._parser = Connection(ConnectionType.SERVER)
+        self._parser.receive_data(data)
+        for event in self._parser.events():
             if isinstance(event, CloseConnection):
-                self._heed_close(event, now)
+                self._heed_close(event, now, is_frame=self._parser.state is ConnectionState.REMOTE_CLOSING)
             elif not self.is_closing:
                 self._heed(event, now)
 
@@ -168,7 +202,7 @@ class WebSocket:
         if isinstance(event, Pong):
             self._awaits_pong = False
         elif isinstance(event, Ping):
-            self.send(self._protocol.send(event.response()), now)
+            self.send(bytes(FrameProtocol(client=False, extensions=[]).pong(event.payload)), now)
         elif isinstance(event, (TextMessage, BytesMessage)):
             self._measure(event, now)
             if not event.frame_finished:
@@ -190,18 +224,20 @@ class WebSocket:
         if self._allowance < 0:
             self.close(CloseReason.POLICY_VIOLATION, f"at most {self._limits.message_rate:g} messages a second", now)
 
-    def _heed_close(self, event: CloseConnection, now: float) -> None:
-        """The peer's close frame, or wsproto's verdict on bytes that are no frame."""
+    def _heed_close(self, event: CloseConnection, now: float, *, is_frame: bool) -> None:
+        """The peer's close frame, or else wsproto's verdict on bytes that are no frame."""
         self._deaf = True
-        if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-            self.is_closing = True
-            self.due = now + self._limits.close_patience
-            self._drop_backlog()
-            self._put(self._protocol.send(event.response()), now)
-        elif self._protocol.state is ConnectionState.CLOSED:
-            self.write(now)
-        else:
+        if not is_frame:
             self.close(event.code, event.reason or "", now)
+            return
+        self._is_answered = True
+        if self.is_closing:
+            self.write(now)
+            return
+        self.is_closing = True
+        self.due = now + self._limits.close_patience
+        self._drop_backlog()
+        self._put(_closing(event.code, event.reason), now)
 
     # ---- time, and the end --------------------------------------------------------------------
 
@@ -221,7 +257,7 @@ class WebSocket:
     def end(self) -> None:
         """Nothing more is sent or heard."""
         self.over = self.is_closing = self._deaf = True
-        self._queue.clear()
+        self._queue = None
 
     def dispose(self) -> None:
         """Close the socket itself, once no selector watches it any more."""

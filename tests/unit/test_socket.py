@@ -60,7 +60,9 @@ def drain(web: WebSocket, peer: Peer) -> list[Event]:
     return events + peer.received()
 
 
-@pytest.mark.parametrize("text", ["", "x", "ü€😀" * 10, "y" * 200, "z" * 70_000])
+@pytest.mark.parametrize(
+    "text", ["", "x", "ü€😀" * 10, "x" * 125, "x" * 126, "y" * 200, "y" * 65_535, "z" * 65_536, "z" * 70_000]
+)
 def test_a_frame_is_read_by_any_client(text: str, pair: tuple[WebSocket, Peer]) -> None:
     web, peer = pair
 
@@ -336,6 +338,40 @@ def test_a_peer_that_answers_pings_lives_on(pair: tuple[WebSocket, Peer]) -> Non
         web.read(web.due)
 
     assert not web.is_closing
+
+
+def test_a_peer_that_listens_and_answers_pings_costs_no_parser_and_no_queue(pair: tuple[WebSocket, Peer]) -> None:
+    web, peer = pair
+
+    for _ in range(3):
+        web.send(framed("an event"), NOW)
+        web.tick(web.due)
+        peer.say(*[event.response() for event in peer.received() if isinstance(event, Ping)])
+        web.read(NOW)
+
+    assert not web.is_closing
+    assert not web._awaits_pong
+    assert (web._parser, web._queue) == (None, None)
+
+
+def test_a_flood_of_lone_pongs_closes_with_1008(pair: tuple[WebSocket, Peer]) -> None:
+    web, peer = pair
+
+    for _ in range(LIMITS.burst + 1):
+        peer.say(Pong(b""))
+        web.read(NOW)
+
+    assert peer.closed_with() == 1008
+
+
+def test_a_queue_that_was_sent_is_let_go(pair: tuple[WebSocket, Peer]) -> None:
+    web, peer = pair
+    web.send(framed("x" * 100_000), NOW)
+    assert web.wants_to_write
+
+    drain(web, peer)
+
+    assert web._queue is None
 
 
 def test_close_codes_of_the_peer_that_do_not_exist_are_refused(pair: tuple[WebSocket, Peer]) -> None:
