@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything for working on Mini-Celery, from a bare Python: `dev.py up` and `dev.py test`."""
+"""Everything for working on Mini-Celery, from a bare Python: `dev.py up`, `dev.py test`, `dev.py bench`."""
 
 import hashlib
 import os
@@ -10,8 +10,10 @@ import sys
 
 USAGE = """\
 usage: python3 dev.py up [options of `minicelery up`]    server, web and worker, with a demonstration
-       python3 dev.py test [options of pytest]           all tests, and what they need"""
+       python3 dev.py test [options of pytest]           all tests, and what they need
+       python3 dev.py bench [options, see --help]        measure it beside other task queues, half an hour"""
 
+COMMANDS = ("up", "test", "bench")
 OLDEST = (3, 11)
 DESCRIPTIONS = ("requirements.txt", "setup.cfg", "pyproject.toml")
 # Most tests wait for processes of their own, so three at a time keep two cores busy. A file's tests stay together.
@@ -39,7 +41,7 @@ def refusal_of(version: "tuple[int, ...]", platform: str) -> str:
 
 def parse(arguments: "list[str]") -> "tuple[str, list[str]]":
     """The command and what to hand on to it; the command is empty if there is none that we know."""
-    if not arguments or arguments[0] not in ("up", "test"):
+    if not arguments or arguments[0] not in COMMANDS:
         return "", []
     return arguments[0], arguments[1:]
 
@@ -168,6 +170,8 @@ def main(arguments: "list[str]") -> int:
         python = prepare(root)
         if command == "up":
             become([python, "-m", "minicelery", "up", *handed_on])
+        if command == "bench":
+            become([python, "-m", "bench", *handed_on])
         provide_browser()
         become([python, "-m", "pytest", *(handed_on or AT_ONCE)])
     except Refusal as cause:

@@ -103,6 +103,12 @@ def test_up_turns_into_the_installed_command(dev: ModuleType, became: list[list[
     assert became[0] == ["/venv/python", "-m", "minicelery", "up", "--port", "9000"]
 
 
+def test_bench_turns_into_the_package_of_the_measurements(dev: ModuleType, became: list[list[str]]) -> None:
+    dev.main(["bench", "--quick"])
+
+    assert became[0] == ["/venv/python", "-m", "bench", "--quick"]
+
+
 def test_test_turns_into_pytest(dev: ModuleType, became: list[list[str]]) -> None:
     dev.main(["test", "-k", "cron"])
 

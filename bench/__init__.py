@@ -1,0 +1,1 @@
+"""Mini-Celery measured beside other task queues: `python3 dev.py bench`."""

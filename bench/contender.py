@@ -1,0 +1,47 @@
+"""What takes part: a task queue in one of its settings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: How many tasks still wait, told by one cheap command.
+Waiting = Callable[[Any], int]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A queue in one setting.
+
+    ``commands`` start its workers, each behind the Python of its environment. ``pace`` is about how many no-ops it
+    does in a second, so that every backlog lasts about as long; ``slots`` is how many tasks it runs at once.
+    ``keeps`` says whether a task survives the kill of its worker, ``bulk`` whether many are sent by one call.
+    """
+
+    name: str
+    title: str
+    setting: str
+    module: str
+    commands: tuple[tuple[str, ...], ...]
+    waiting: Waiting
+    pace: int
+    slots: int
+    keeps: bool = True
+    bulk: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return f"{self.title}, {self.setting}"
+
+    @property
+    def key(self) -> str:
+        """As it is chosen on the command line, and told from others in the results."""
+        return f"{self.name}/{self.setting}"
+
+
+def in_list(key: str) -> Waiting:
+    return lambda client: int(client.llen(key))
+
+
+def in_sorted_set(key: str) -> Waiting:
+    return lambda client: int(client.zcard(key))

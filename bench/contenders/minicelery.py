@@ -1,0 +1,22 @@
+"""Ours: at least once in every setting, with leases, events, results and counters."""
+
+from ..contender import Contender, in_list
+
+
+def _setting(processes: int, threads: int, pace: int) -> Contender:
+    options = ("--processes", str(processes), "--threads", str(threads), "--app", "with_minicelery:app")
+    return Contender(
+        name="minicelery",
+        title="Mini-Celery",
+        setting=f"{processes}×{threads} threads",
+        module="with_minicelery",
+        commands=(("-m", "minicelery", "worker", *options),),
+        waiting=in_list("queue:default"),
+        pace=pace,
+        slots=processes * threads,
+        bulk=True,
+        environ={"MINICELERY_LOG_LEVEL": "WARNING"},
+    )
+
+
+SETTINGS = (_setting(2, 5, 16_000), _setting(1, 5, 9_000))

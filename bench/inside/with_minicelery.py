@@ -1,0 +1,18 @@
+import work
+
+from minicelery import MiniCelery
+
+app = MiniCelery("bench", redis_url=work.URL)
+tasks = {task.__name__: app.task(task) for task in work.TASKS}
+
+
+def send(task, *args):
+    return tasks[task].delay(*args)
+
+
+def send_many(task, count):
+    app.submit_many([tasks[task].s() for _ in range(count)])
+
+
+def wait(handle):
+    return handle.get(timeout=60)

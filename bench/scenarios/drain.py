@@ -1,0 +1,58 @@
+"""How fast workers empty a queue that was full before they started, and what a task of it costs Redis."""
+
+import functools
+import time
+
+from ..contender import Contender
+from ..scenario import Column, Figures, Scenario
+from ..trial import Trial
+
+SECONDS = 4.0
+QUICK = 0.3
+PATIENCE = 60.0
+SAMPLES = 0.03
+#: The middle of the backlog: workers that still boot or already idle count neither way.
+FROM, TO = 0.1, 0.9
+
+
+def drain(trial: Trial, *, task: str) -> Figures:
+    """The rate over the middle of the backlog; commands and processor time of Redis over the whole of it."""
+    count = backlog(trial.contender, task, QUICK if trial.quick else SECONDS)
+    trial.fill(task, count)
+    samples: list[tuple[float, int]] = []
+
+    def is_empty() -> bool:
+        left = trial.waiting()
+        samples.append((time.monotonic(), count - left))
+        return left == 0
+
+    with trial.workers():
+        trial.until(is_empty, PATIENCE, f"draining {count} tasks", every=SAMPLES)
+    return {"rate": rate_of(samples, count)}
+
+
+def backlog(contender: Contender, task: str, seconds: float) -> int:
+    """About as many tasks as are done in that time."""
+    most = {"noop": contender.pace, "nap": contender.slots * 900, "spin": 1_600}[task]
+    return max(200, int(min(contender.pace, most) * seconds))
+
+
+def rate_of(samples: list[tuple[float, int]], count: int) -> float:
+    """Tasks a second between the first sample behind each edge of the middle."""
+    first = next(sample for sample in samples if sample[1] >= FROM * count)
+    last = next(sample for sample in samples if sample[1] >= TO * count)
+    if last[0] <= first[0]:  # quicker than we look: from the sample before
+        first = samples[max(0, samples.index(first) - 1)]
+    return (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else float("nan")
+
+
+def _scenario(name: str, title: str, task: str) -> Scenario:
+    columns = (Column("rate", "tasks a second", more_is_better=True),)
+    return Scenario(name, title, columns, functools.partial(drain, task=task))
+
+
+SCENARIOS = (
+    _scenario("drain", "Drain: a task that does nothing", "noop"),
+    _scenario("drain-nap", "Drain: a task that waits 1 ms", "nap"),
+    _scenario("drain-spin", "Drain: a task that computes for 1 ms", "spin"),
+)

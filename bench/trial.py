@@ -1,0 +1,117 @@
+"""One contender on a server of its own: its workers, and a process of its that sends."""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from minicelery import launch
+
+from . import environments
+from .contender import Contender
+from .stage import Stage
+
+INSIDE = environments.ROOT / "bench" / "inside"
+GRACE = 5.0
+LINES_SHOWN = 3
+
+
+class Failed(Exception):
+    """What a contender could not do; its text becomes its row."""
+
+
+class Trial:
+    """What a scenario works with. ``quick`` asks for small counts."""
+
+    def __init__(self, contender: Contender, stage: Stage, python: str, *, quick: bool) -> None:
+        self.contender = contender
+        self.stage = stage
+        self.quick = quick
+        self._python = python
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._logs = tempfile.TemporaryDirectory(prefix="minicelery-bench-logs-")
+        self._sender: subprocess.Popen[bytes] | None = None
+
+    def ask(self, deed: str, **wish: Any) -> dict[str, Any]:
+        """Have the contender's own process do something; its answer."""
+        if self._sender is None:
+            self._sender = self._start(("-u", str(INSIDE / "serve.py"), self.contender.module), "sender", pipes=True)
+            self.ask("ready")
+        assert self._sender.stdin is not None
+        assert self._sender.stdout is not None
+        self._sender.stdin.write(json.dumps({"do": deed, **wish}).encode() + b"\n")
+        self._sender.stdin.flush()
+        line = self._sender.stdout.readline()
+        if not line:
+            raise Failed(f"the sender ended: {self._last_words('sender')}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise Failed(answer["error"])
+        return answer
+
+    def fill(self, task: str, count: int) -> None:
+        """Put tasks into the queue, by the fastest way it has."""
+        self.ask("bulk" if self.contender.bulk else "enqueue", task=task, count=count)
+
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """The contender's workers, started and not waited for."""
+        started = [self._start(command, f"worker {number}") for number, command in enumerate(self.contender.commands)]
+        try:
+            yield started
+        finally:
+            for process in started:
+                launch.ask_to_end(process)
+            for process in started:
+                launch.end(process, GRACE)
+                self._running.remove(process)
+
+    def waiting(self) -> int:
+        """How many tasks still wait."""
+        return self.contender.waiting(self.stage.client)
+
+    def until(self, is_so: Callable[[], bool], seconds: float, what: str, *, every: float = 0.02) -> None:
+        """Wait for something that the workers bring about."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} took longer than {seconds:g} s: {self._last_words('worker 0')}")
+            self.check_workers()
+            time.sleep(every)
+
+    def check_workers(self) -> None:
+        for process in self._running:
+            if process.poll() is not None:
+                raise Failed(f"a process ended with exit code {process.returncode}: {self._last_words('worker 0')}")
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in self._running:
+            launch.kill(process)
+        self._running.clear()
+        self._logs.cleanup()
+
+    def _start(self, command: tuple[str, ...], name: str, *, pipes: bool = False) -> subprocess.Popen[bytes]:
+        paths = os.pathsep.join([str(INSIDE), str(environments.ROOT)])
+        environ = {**os.environ, "PYTHONPATH": paths, "BENCH_REDIS_URL": self.stage.url, **self.contender.environ}
+        with (Path(self._logs.name) / name).open("ab") as log:
+            process = launch.start(
+                [self._python, *command],
+                cwd=self._logs.name,
+                env=environ,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else log,
+                stderr=log,
+            )
+        self._running.append(process)
+        return process
+
+    def _last_words(self, name: str) -> str:
+        log = Path(self._logs.name) / name
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return " / ".join(lines[-LINES_SHOWN:]) or "(it wrote nothing)"

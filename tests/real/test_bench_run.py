@@ -1,0 +1,21 @@
+"""The benchmark works: our own contender through small counts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_quick_run_of_our_own_contender_prints_a_table_and_keeps_the_results(tmp_path: Path) -> None:
+    kept = tmp_path / "results.json"
+    options = ["--quick", "--rounds", "1", "--scenarios", "drain", "--contenders", "minicelery/2×5 threads"]
+
+    command = [sys.executable, "-m", "bench", *options, "--json", str(kept)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| Mini-Celery, 2×5 threads |" in done.stdout
+    [reading] = json.loads(kept.read_text())["readings"]
+    assert reading["figures"]["rate"] > 0
