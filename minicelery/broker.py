@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import codec
 from .keys import Keys
@@ -50,8 +50,7 @@ class Claimed:
     leased: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How one delivery ended. ``body`` is the JSON of the result, or of the error."""
 
     id: str

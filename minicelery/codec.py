@@ -19,6 +19,7 @@ _MANY_DIGITS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 _MOST_OF_A_STEP = 100
 _END = object()
 
+_decoder = json.JSONDecoder()
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -29,6 +30,8 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
     infinities, keys that are not strings, lone surrogates, NUL characters, nesting deeper than
     ``MAX_DEPTH``, integers of more than 4,000 digits, other types, and texts above ``max_bytes`` of UTF-8.
     """
+    if value is None:
+        return "null"
     text, size_bytes, reason = "", 0, ""
     try:
         text = _encoder.encode(value)
@@ -55,6 +58,12 @@ def write(value: Any) -> str:
 
 def decode(text: str | bytes) -> Any:
     """The value of a JSON text that ``encode`` has written."""
+    try:
+        value, end = _decoder.raw_decode(text)  # type: ignore[arg-type]
+        if end == len(text):
+            return value
+    except (TypeError, json.JSONDecodeError):
+        pass  # bytes, or spaces before it: what only others write may take longer
     return json.loads(text)
 
 

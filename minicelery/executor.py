@@ -24,7 +24,7 @@ class Runnable(Protocol):
     policy: RetryPolicy
     time_limit: float | None
 
-    def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any: ...
+    def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any: ...
 
 
 class Executor:
@@ -68,7 +68,7 @@ class Executor:
             policy = task.policy
             args, kwargs = codec.decode(delivery.args), codec.decode(delivery.kwargs)
             with self._around():
-                value = _call(task, context_of(delivery, report), args, kwargs)
+                value = _call(task, lambda: context_of(delivery, report), args, kwargs)
             policy = _NEVER  # a result that can't be kept would be the same next time
             return succeed(codec.encode(value, "/result"))
         except LeaseLost as error:
@@ -94,7 +94,7 @@ class Executor:
             return Outcome(Status.FAILED, codec.write({**body, "traceback": ""}))
 
 
-def _call(task: Runnable, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any:
+def _call(task: Runnable, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Run the task. A recursion limit that it lowers would hold for the worker's own code, in all threads."""
     limit = sys.getrecursionlimit()
     try:

@@ -4,6 +4,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from . import codec
 from .errors import InvalidInput, TimeLimitExceeded
@@ -66,8 +67,7 @@ class RetryPolicy:
         return isinstance(error, self.retry_for) and not isinstance(error, self.no_retry_for)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run ended: ``body`` is the JSON of the result or of the error, ``delay`` the seconds before a retry."""
 
     status: Status

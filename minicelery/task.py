@@ -60,9 +60,9 @@ class Task(Generic[P, R]):
             return self.function(*args, **kwargs)
         return self.function(self._local_context(), *args, **kwargs)
 
-    def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> R:
-        """Run the function for a worker."""
-        return self.function(context, *args, **kwargs) if self.bind else self.function(*args, **kwargs)
+    def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> R:
+        """Run the function for a worker. Only a bound task needs the context."""
+        return self.function(context(), *args, **kwargs) if self.bind else self.function(*args, **kwargs)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send the call; returns as soon as Redis has it."""

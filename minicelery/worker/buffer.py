@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..broker import Settlement
 from ..message import Delivery
@@ -13,8 +13,7 @@ from ..outcome import Outcome
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A run that has ended, at a moment of the monotonic clock, after so many seconds."""
 
     delivery: Delivery

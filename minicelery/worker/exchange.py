@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from .. import codec, logs
@@ -193,4 +192,4 @@ def _unrecordable(ended: Ended, error: Exception) -> Ended:
     if ended.outcome.status is Status.FAILED:
         raise error
     _log.error("the outcome of task %s can't be recorded", ended.delivery.id, exc_info=error)
-    return replace(ended, outcome=Outcome(Status.FAILED, codec.encode(describe_error(error))))
+    return ended._replace(outcome=Outcome(Status.FAILED, codec.encode(describe_error(error))))

@@ -3,7 +3,7 @@
 import json
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
@@ -164,7 +164,7 @@ class Returning:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def run(self, context: TaskContext, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any:
         return self.value
 
 

@@ -103,3 +103,14 @@ def test_looking_for_a_fault_takes_little_memory_whatever_the_shape() -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 5_000_000
+
+
+def test_what_another_program_has_spaced_differently_is_read_all_the_same() -> None:
+    assert codec.decode(' [1, {"a": 2}]\n') == [1, {"a": 2}]
+    assert codec.decode(b"[1]") == [1]
+
+
+@pytest.mark.parametrize("text", ["", " ", "[1] x", "[1]]", "{", "nul"])
+def test_what_is_no_json_is_refused_by_decode(text: str) -> None:
+    with pytest.raises(ValueError, match=r"line 1 column"):
+        codec.decode(text)
