@@ -216,8 +216,6 @@ def _claimed(answer: Sequence[Any]) -> Claimed:
 
 
 def _delivery(row: Sequence[str], now: float) -> Delivery:
-    task_id, token, deliveries, name, args, kwargs, queue, retry_count, max_retries, since = row
+    task_id, token, name, args, kwargs, queue, retry_count, max_retries, since = row
     waited = max(0.0, now - float(since))
-    return Delivery(
-        task_id, token, int(deliveries), name, args, kwargs, queue, int(retry_count), int(max_retries), waited
-    )
+    return Delivery(task_id, token, name, args, kwargs, queue, int(retry_count), int(max_retries), waited)

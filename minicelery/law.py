@@ -28,9 +28,9 @@ Place = tuple[str, ...]
 _NAME, _COUNT, _TIME = r"[A-Za-z0-9_.:-]{1,128}", r"[0-9]{1,20}", r"[0-9]{1,16}(\.[0-9]{0,20})?"
 _NEEDED = {"id": _NAME, "name": _NAME, "queue": _NAME, "status": "|".join(Status)}
 _NEEDED |= {"retry_count": _COUNT, "max_retries": _COUNT, "created_at": _TIME, "updated_at": _TIME}
-_COUNTERS = dict.fromkeys(("deliveries", "crashes", "solo_crashes", "released"), _COUNT)
+_OPTIONAL = dict.fromkeys(("crashes", "solo_crashes", "released"), _COUNT) | {"token": r"[0-9]{1,20}\.[!-~]{0,107}"}
 #: What is read of a task hash to judge it.
-FIELDS = (*_NEEDED, *_COUNTERS, "token", "worker", "lane")
+FIELDS = (*_NEEDED, *_OPTIONAL, "worker", "lane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Standing:
             and found["id"] == task_id
             and found["queue"] not in RESERVED_QUEUES
             and all(re.fullmatch(rule, found[name] or "") for name, rule in _NEEDED.items())
-            and all(found[name] is None or re.fullmatch(rule, found[name] or "") for name, rule in _COUNTERS.items())
+            and all(found[name] is None or re.fullmatch(rule, found[name] or "") for name, rule in _OPTIONAL.items())
         )
 
 

@@ -29,7 +29,6 @@ class Delivery(NamedTuple):
 
     id: str
     token: str
-    deliveries: int
     name: str
     args: str
     kwargs: str
@@ -37,3 +36,12 @@ class Delivery(NamedTuple):
     retry_count: int
     max_retries: int
     waited: float
+
+    @property
+    def deliveries(self) -> int:
+        return deliveries_of(self.token)
+
+
+def deliveries_of(token: str) -> int:
+    """How often a task has been claimed when it has this token: '<deliveries>.<nonce>', or none yet."""
+    return int(token.partition(".")[0] or 0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import codec
+from .message import deliveries_of
 from .states import FINISHED, Status
 
 
@@ -60,7 +61,7 @@ def parse(fields: Mapping[str, str]) -> TaskRecord:
         progress=_object(fields, "progress"),
         retry_count=int(fields["retry_count"]),
         max_retries=int(fields["max_retries"]),
-        deliveries=int(fields.get("deliveries", 0)),
+        deliveries=deliveries_of(fields.get("token", "")),
         crashes=int(fields.get("crashes", 0)),
         last_crash=fields.get("last_crash"),
         quarantined=fields.get("lane") == "quarantine",

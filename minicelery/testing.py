@@ -103,7 +103,6 @@ class EagerSender:
         delivery = Delivery(
             id=record.id,
             token=f"{number}.eager",
-            deliveries=number,
             name=record.name,
             args=message.args,
             kwargs=message.kwargs,

@@ -5,8 +5,8 @@
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch.
--- =>    {'ok', dropped ids, time, task, …}, a task being {id, token, deliveries, name, args, kwargs, queue, retry_count,
---       max_retries, time since when it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
+-- =>    {'ok', dropped ids, time, task, …}, a task being {id, token, name, args, kwargs, queue, retry_count, max_retries,
+--       time since when it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
 -- event started
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -15,9 +15,8 @@ local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
 local MOST_DROPPED, UNKNOWN = 100, math.huge
 local at = now()
 
-local function delivery(id, token, deliveries, task)
-  return {id, token, deliveries, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries,
-    task.updated_at}
+local function delivery(id, token, task)
+  return {id, token, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries, task.updated_at}
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
@@ -36,7 +35,7 @@ if number == last then
   for i = 1, #held, 2 do
     local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i])
     if task and task.status == 'RUNNING' and task.token == held[i + 1] then
-      again[#again + 1] = delivery(held[i], held[i + 1], tonumber(task.deliveries), task)
+      again[#again + 1] = delivery(held[i], held[i + 1], task)
     end
   end
   return again
@@ -95,15 +94,15 @@ local answer, held = {'ok', dropped, stamp(at)}, {}
 local worker_and_on = '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]
-  local deliveries = (tonumber(task.deliveries) or 0) + 1
+  local deliveries = (task.token and tonumber(string.match(task.token, '^%d+')) or 0) + 1
   local token = string.format('%d.%s', deliveries, nonce)
-  redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'deliveries', deliveries,
-    'worker', worker, 'started_at', stamp(at), 'updated_at', stamp(at))
+  redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'worker', worker,
+    'started_at', stamp(at), 'updated_at', stamp(at))
   if deliveries > 1 then redis.call('HDEL', key.task(id), 'progress') end
   held[#held + 1] = id
   held[#held + 1] = token
   emit(id, 'started', '{"task_id":"' .. id .. worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
-  answer[#answer + 1] = delivery(id, token, deliveries, task)
+  answer[#answer + 1] = delivery(id, token, task)
 end
 call_with_all('HSET', claimed, held)
 return answer

@@ -24,9 +24,9 @@ local function is_known_elsewhere(name, queue)
   return false
 end
 
-local before = fields(id, 'status', 'settled', 'released_by')
-if before and before[2] == token then return 'FAILED' end
-if before and before[3] == token then return 'SCHEDULED' end
+local before = fields(id, 'status', 'token', 'settled', 'released_by')
+if before and settled_by(before[1], before[2], before[3]) == token then return 'FAILED' end
+if before and before[4] == token then return 'SCHEDULED' end
 local task = whole(id, 'no bodies')
 if not task or task.status ~= 'RUNNING' or task.token ~= token then return '' end
 local released = tonumber(task.released or 0)

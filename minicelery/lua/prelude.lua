@@ -118,12 +118,15 @@ local function fields(id, ...)
   return values
 end
 
-local NAME, COUNT, TIME = '[%w_.:-]+', '%d+', '%d+%.?%d*'
--- Behind the bodies what each field must look like. The last three hold whatever they hold.
+-- The token under which an outcome was recorded last. A success is the end and needs no note: its token says it.
+local function settled_by(status, token, noted) return status == 'SUCCESS' and token or noted end
+
+local NAME, COUNT, TIME, TOKEN = '[%w_.:-]+', '%d+', '%d+%.?%d*', '%d+%.[!-~]*'
+-- Behind the bodies what each field must look like. The last four hold whatever they hold.
 local FIELDS = {'args', 'kwargs', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at',
-  'deliveries', 'crashes', 'solo_crashes', 'released', 'status', 'token', 'worker', 'lane', 'due'}
+  'crashes', 'solo_crashes', 'released', 'token', 'status', 'worker', 'lane', 'due'}
 local BODIES, RULED, COUNTED, LONGEST = 2, 13, 10, 128
-local RULES = {NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, COUNT}
+local RULES = {NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, TOKEN}
 local ALL_RULES = '^' .. table.concat(RULES, ' ') .. '$'
 -- The place that each state names.
 local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
@@ -148,7 +151,7 @@ local function whole(id, bodies)
     if value then task[name] = value end
     if i > BODIES and i <= RULED then
       if not value and i < COUNTED or value and #value > LONGEST then return nil, name end
-      ruled[i - BODIES] = value or '0'
+      ruled[i - BODIES] = value or name == 'token' and '0.' or '0'
     elseif not value and i <= BODIES then
       return nil, name
     end

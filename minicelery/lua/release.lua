@@ -14,7 +14,7 @@ for base = 2, #ARGV, 2 do
   local answer = 'lost'
   if task and task[4] == token then
     answer = 'ok'
-  elseif task and task[3] == token then
+  elseif task and settled_by(task[1], task[2], task[3]) == token then
     answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
     local held = whole(id, 'no bodies')

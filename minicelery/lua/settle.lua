@@ -14,7 +14,7 @@ for base = 3, #ARGV, WIDTH do
   local id, token = ARGV[base], ARGV[base + 1]
   local task = fields(id, 'status', 'token', 'settled', 'retry_count')
   local answer = 'lost'
-  if task and (task[3] == token or seen[id] == token) then
+  if task and (settled_by(task[1], task[2], task[3]) == token or seen[id] == token) then
     answer = 'ok'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
     -- Before the first write: a wait that is no number would leave the task in no place.
@@ -26,7 +26,7 @@ for base = 3, #ARGV, WIDTH do
     answer = 'ok'
     seen[id] = token
     ids[#ids + 1] = id
-    current[#current + 1] = {base, tonumber(task[4] or 0) or 0}
+    current[#current + 1] = {base, tonumber(task[4] or 0) or 0, task[3]}
   end
   answers[#answers + 1] = answer
 end
@@ -34,13 +34,13 @@ end
 -- What each task was held by goes first: a full Redis does not refuse it.
 call_with_all('HDEL', claimed, ids)
 for _, one in ipairs(current) do
-  local base, retry_count = one[1], one[2]
+  local base, retry_count, had_failed = one[1], one[2], one[3]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
   local task, head = key.task(id), '{"task_id":"' .. id .. '","status":"' .. state .. '","retry_count":'
   local tail = ',"at":' .. when(at) .. '}'
   if state == 'SUCCESS' then
-    redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'result', body)
-    if retry_count > 0 then redis.call('HDEL', task, 'error') end
+    redis.call('HSET', task, 'status', state, 'updated_at', stamp(at), 'result', body)
+    if had_failed then redis.call('HDEL', task, 'error', 'settled') end
     redis.call('PEXPIRE', task, keep)
     emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
   elseif state == 'FAILED' then

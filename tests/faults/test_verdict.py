@@ -24,7 +24,7 @@ def record(planned: Planned, **fields: str) -> TaskRecord:
     retries = str(planned.args[1]) if planned.name == "stumble" else "0"
     common = {"args": "[]", "kwargs": "{}", "queue": "q", "max_retries": "3", "created_at": "1", "updated_at": "2"}
     mine = {"id": planned.id, "name": planned.name, "status": planned.status.value, "retry_count": retries}
-    return parse({**common, **mine, "deliveries": str(1 + int(retries)), **outcome, **fields})
+    return parse({**common, **mine, "token": f"{1 + int(retries)}.x", **outcome, **fields})
 
 
 def verdict(
@@ -125,7 +125,7 @@ def test_the_ends_of_each_task_are_read_from_the_history(tmp_path: Path) -> None
             "HSET n:task:a status PENDING name work",
             "MULTI",
             "HSET n:task:a status RUNNING token 1.x",
-            "HSET n:task:b settled 1.y status SUCCESS",
+            "HSET n:task:b result 3 status SUCCESS",
             "EXEC",
             "HSET n:task:a status FAILED",
             "HSET n:task:a status SUCCESS",

@@ -222,7 +222,7 @@ def test_any_other_value_as_a_result_is_a_failure_without_a_retry(bad: tuple[Any
     value, pointer = _wrap(*bad)
     executor = Executor(lambda _: Returning(value), lambda *_: True, lambda: 0.5)
 
-    outcome = executor.execute(Delivery("id", "1.x", 1, "t", "[]", "{}", "default", 0, 3, 0.0))
+    outcome = executor.execute(Delivery("id", "1.x", "t", "[]", "{}", "default", 0, 3, 0.0))
 
     assert outcome
     assert outcome.status is Status.FAILED

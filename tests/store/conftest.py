@@ -58,6 +58,10 @@ class Desk:
         locate = [keys.task(task_id), keys.delayed, keys.dead_letter, keys.workers]
         return list(self.app.scripts.run("locate", locate, [task_id]))
 
+    def fields(self, task_id: str) -> set[str]:
+        """The names of all that Redis keeps of a task."""
+        return set(self.app.clients.commands.hkeys(self.app.keys.task(task_id)))
+
     def lawful(self) -> None:
         assert [str(violation) for violation in self.app.doctor.violations()] == []
 

@@ -275,7 +275,7 @@ SPOILT = [
     *((name, None) for name in ("retry_count", "max_retries", "created_at", "updated_at")),
     *(("id", "another"), ("queue", 'a"b'), ("queue", "dead_letter"), ("queue", "x" * 129), ("name", "")),
     *(("status", "DONE"), ("status", "pending"), ("retry_count", "1.5"), ("max_retries", "many")),
-    *(("created_at", "nan"), ("updated_at", "0x10"), ("deliveries", "x"), ("crashes", "-1"), ("released", "")),
+    *(("created_at", "nan"), ("updated_at", "0x10"), ("token", "x.y"), ("crashes", "-1"), ("released", "")),
 ]
 
 

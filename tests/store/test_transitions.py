@@ -190,6 +190,51 @@ def test_an_outcome_sent_twice_is_recorded_once(desk: Desk, status: Status) -> N
     desk.lawful()
 
 
+def test_the_last_outcome_is_known_again_and_none_before_it(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    first = desk.take()
+    desk.settle(first, Status.RETRYING, "{}")
+    desk.broker.promote()
+    second = desk.take()
+
+    assert desk.settle(first, Status.RETRYING, "{}")
+    assert desk.where("t") == ["RUNNING", "claimed"]
+    assert desk.settle(second)
+    assert desk.settle(second)
+    assert not desk.settle(first, Status.RETRYING, "{}")
+    assert desk.broker.release("w", [("t", second.token)]) == [False]
+    assert desk.where("t") == ["SUCCESS"]
+    desk.lawful()
+
+
+def test_a_task_that_goes_the_straight_way_keeps_one_token_and_no_notes(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t", "u")
+    given = {
+        "id",
+        "name",
+        "args",
+        "kwargs",
+        "queue",
+        "retry_count",
+        "max_retries",
+        "status",
+        "created_at",
+        "updated_at",
+    }
+
+    assert desk.fields("t") == given
+    desk.settle(desk.take())
+    desk.settle(desk.take(), Status.RETRYING, "{}")
+    desk.broker.promote()
+    desk.settle(desk.take())
+
+    assert desk.fields("t") == given | {"token", "worker", "started_at", "result"}
+    assert desk.fields("u") == desk.fields("t")
+    assert [desk.app.inspector.task(task).deliveries for task in "tu"] == [1, 2]
+
+
 def test_two_outcomes_of_one_delivery_in_one_batch_are_recorded_once(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t")

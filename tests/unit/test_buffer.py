@@ -9,7 +9,7 @@ from minicelery.worker.buffer import NEVER, Buffer, Ended
 
 
 def delivery(task_id: str) -> Delivery:
-    return Delivery(task_id, f"1.{task_id}", 1, "add", "[]", "{}", "default", 0, 3, 0.0)
+    return Delivery(task_id, f"1.{task_id}", "add", "[]", "{}", "default", 0, 3, 0.0)
 
 
 def ended(task_id: str, at: float = 1.0) -> Ended:

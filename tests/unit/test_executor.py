@@ -26,7 +26,7 @@ class Bench:
 
     def run(self, function: Any, args: list[Any] | None = None, retry_count: int = 0, **options: Any) -> Outcome | None:
         self.app.task(name="t", **options)(function)
-        delivery = Delivery("id", "1.x", 1, "t", codec.encode(args or []), "{}", "default", retry_count, 3, 0.0)
+        delivery = Delivery("id", "1.x", "t", codec.encode(args or []), "{}", "default", retry_count, 3, 0.0)
         return self.executor.execute(delivery)
 
 
@@ -40,7 +40,7 @@ def test_a_result_is_a_success(bench: Bench) -> None:
 
 
 def test_an_unknown_task_fails_for_good(bench: Bench) -> None:
-    outcome = bench.executor.execute(Delivery("id", "1.x", 1, "none", "[]", "{}", "default", 0, 3, 0.0))
+    outcome = bench.executor.execute(Delivery("id", "1.x", "none", "[]", "{}", "default", 0, 3, 0.0))
 
     assert outcome
     assert outcome.status is Status.FAILED

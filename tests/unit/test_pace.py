@@ -12,7 +12,7 @@ def pace() -> Pace:
 
 
 def delivery(name: str) -> Delivery:
-    return Delivery("t", "1.t", 1, name, "[]", "{}", "default", 0, 3, 0.0)
+    return Delivery("t", "1.t", name, "[]", "{}", "default", 0, 3, 0.0)
 
 
 def note(pace: Pace, name: str, *runs: float) -> None:
