@@ -12,9 +12,10 @@ Waiting = Callable[[Any], int]
 class Contender:
     """A queue in one setting.
 
-    ``commands`` start its workers, each behind the Python of its environment. ``pace`` is about how many no-ops it
-    does in a second, so that every backlog lasts about as long; ``slots`` is how many tasks it runs at once.
-    ``keeps`` says whether a task survives the kill of its worker, ``bulk`` whether many are sent by one call.
+    ``commands`` start its workers, each behind the Python of its environment; ``{url}`` becomes the server's address.
+    ``pace`` is about how many no-ops it does in a second, so that every backlog lasts about as long; ``slots`` is how
+    many tasks it runs at once. ``keeps`` says whether a task survives the kill of its worker, ``bulk`` whether many can
+    be sent faster than one by one. ``only`` names the scenarios that it is for; otherwise it is for all.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Contender:
     keeps: bool = True
     bulk: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -45,3 +47,13 @@ def in_list(key: str) -> Waiting:
 
 def in_sorted_set(key: str) -> Waiting:
     return lambda client: int(client.zcard(key))
+
+
+def in_stream(key: str, group: str) -> Waiting:
+    """Of a stream that keeps what was read: what no consumer has read yet."""
+
+    def lag(client: Any) -> int:
+        groups = client.xinfo_groups(key)
+        return int(next(one["lag"] for one in groups if one["name"] == group.encode()))
+
+    return lag

@@ -34,9 +34,8 @@ def pins_of(peer: str) -> str:
 
 
 def versions_of(peer: str) -> dict[str, str]:
-    """Its pinned packages."""
-    lines = (line.split("#")[0].strip() for line in pins_of(peer).splitlines())
-    return dict(line.split("==") for line in lines if line)
+    """Its pinned packages, what they need included."""
+    return dict(line.split("==") for line in pins_of(peer).splitlines() if line)
 
 
 def _file_of(peer: str) -> Path:
@@ -46,5 +45,6 @@ def _file_of(peer: str) -> Path:
 def _run(command: list[str], peer: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise InstallFailed(f"{peer} could not be installed: {' '.join(last)}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        told = [line for line in lines if line.lower().startswith("error")] or lines
+        raise InstallFailed(f"{peer} could not be installed: {' '.join(told[-1:])}")

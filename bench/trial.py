@@ -57,6 +57,8 @@ class Trial:
     def fill(self, task: str, count: int) -> None:
         """Put tasks into the queue, by the fastest way it has."""
         self.ask("bulk" if self.contender.bulk else "enqueue", task=task, count=count)
+        if self.waiting() != count:
+            raise Failed(f"{self.waiting()} tasks wait where {count} were sent")
 
     @contextlib.contextmanager
     def workers(self) -> Iterator[list[subprocess.Popen[bytes]]]:
@@ -101,7 +103,7 @@ class Trial:
         environ = {**os.environ, "PYTHONPATH": paths, "BENCH_REDIS_URL": self.stage.url, **self.contender.environ}
         with (Path(self._logs.name) / name).open("ab") as log:
             process = launch.start(
-                [self._python, *command],
+                [self._python, *(part.replace("{url}", self.stage.url) for part in command)],
                 cwd=self._logs.name,
                 env=environ,
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,

@@ -1,6 +1,16 @@
-"""All that take part, a module for each queue."""
+"""All that take part, a module for each queue. The first setting of each stands for it where one is enough."""
 
 from ..contender import Contender
-from . import celery, huey, minicelery
+from . import arq, celery, dramatiq, huey, minicelery, rq, saq, streaq, taskiq
 
-ALL: tuple[Contender, ...] = (*minicelery.SETTINGS, *celery.SETTINGS, *huey.SETTINGS)
+ALL: tuple[Contender, ...] = (
+    *minicelery.SETTINGS,
+    *huey.SETTINGS,
+    *dramatiq.SETTINGS,
+    *saq.SETTINGS,
+    *taskiq.SETTINGS,
+    *arq.SETTINGS,
+    *streaq.SETTINGS,
+    *celery.SETTINGS,
+    *rq.SETTINGS,
+)

@@ -3,7 +3,7 @@
 from ..contender import Contender, in_list
 
 
-def _setting(processes: int, threads: int, pace: int) -> Contender:
+def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
     options = ("--processes", str(processes), "--threads", str(threads), "--app", "with_minicelery:app")
     return Contender(
         name="minicelery",
@@ -16,7 +16,8 @@ def _setting(processes: int, threads: int, pace: int) -> Contender:
         slots=processes * threads,
         bulk=True,
         environ={"MINICELERY_LOG_LEVEL": "WARNING"},
+        only=only,
     )
 
 
-SETTINGS = (_setting(2, 5, 16_000), _setting(1, 5, 9_000))
+SETTINGS = (_setting(2, 5, 16_000), _setting(1, 5, 9_000), _setting(1, 10, 9_000, "drain-nap"))

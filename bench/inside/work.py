@@ -1,9 +1,18 @@
-"""What the tasks do, the same for all."""
+"""What the tasks do, the same for all queues whose tasks are plain functions."""
 
 import os
 import time
+from functools import cache
+
+import redis
 
 URL = os.environ["BENCH_REDIS_URL"]
+MARKS = "bench:marks"
+
+
+@cache
+def marks():
+    return redis.Redis.from_url(URL)
 
 
 def noop():
@@ -25,4 +34,16 @@ def spin():
     return 1
 
 
-TASKS = (noop, nap, spin)
+def stamp(sent):
+    """How long it was under way, in seconds."""
+    return time.time() - sent
+
+
+def mark(number):
+    """Takes 20 ms and leaves a mark for each run, so that lost and repeated tasks can be counted."""
+    time.sleep(0.02)
+    marks().rpush(MARKS, number)
+    return 1
+
+
+TASKS = (noop, nap, spin, stamp, mark)

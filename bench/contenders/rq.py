@@ -1,0 +1,21 @@
+"""RQ: its simple worker, which is fastest, and its usual one, which forks for each job."""
+
+from ..contender import Contender, in_list
+
+
+def _setting(setting: str, kind: str, pace: int) -> Contender:
+    worker = ("-m", "rq.cli", "worker", "-w", f"rq.worker.{kind}", "--url", "{url}", "--quiet")
+    return Contender(
+        name="rq",
+        title="RQ",
+        setting=setting,
+        module="with_rq",
+        commands=(worker, worker),
+        waiting=in_list("rq:queue:default"),
+        pace=pace,
+        slots=2,
+        bulk=True,
+    )
+
+
+SETTINGS = (_setting("2 simple workers", "SimpleWorker", 550), _setting("2 workers", "Worker", 120))
