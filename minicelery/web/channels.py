@@ -24,6 +24,7 @@ SILENCE = 5.0
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 _BATCH = 500
+_READ_BYTES = 8_192
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -60,7 +61,7 @@ class Link:
         replies: list[Any] = []
         try:
             while True:
-                data = self.sock.recv(65_536)
+                data = self.sock.recv(_READ_BYTES)
                 if not data:
                     raise ConnectionError("Redis has closed the connection")
                 self._replies.feed(data)
@@ -89,6 +90,10 @@ class Listener(Protocol):
     """What the owner of the channels is told, in its own thread."""
 
     def heard(self, channel: str, text: str) -> None: ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has so much to do that no more is to be read; what comes meanwhile waits in Redis."""
 
     def confirmed(self, channel: str) -> None:
         """From now on nothing published on this channel is missed."""
@@ -260,7 +265,7 @@ class Channels:
 
     def _ready(self, mask: int) -> None:
         """The selector says that the link can be read or written; ``turn`` writes."""
-        if self._link is None or not mask & selectors.EVENT_READ:
+        if self._link is None or not mask & selectors.EVENT_READ or self._listener.is_behind:
             return
         try:
             replies = self._link.read()

@@ -15,12 +15,16 @@ from ..events import Event, parse
 from ..inspector import Inspector
 from ..world import World
 from .channels import Channels, Link
+from .fanout import SLICE, Fanout
 from .socket import Limits, framed
 from .viewers import Viewers
 from .watching import Arrival, Subscription, Topic, Viewer, first_events
 
 _log = logging.getLogger("minicelery.hub")
 
+#: Seconds of sleep between two slices of work. Merely letting go of Python's lock for a moment, as each send does,
+#: is too short for a request thread to wake up and take it.
+REST = 0.00005
 _BATCH = 100
 _PAUSE = 0.5
 
@@ -39,6 +43,7 @@ class Loop:
         self._channels = Channels(connect, self._selector, self.post, self, world)
         self._topics: dict[str, Topic] = {}
         self._viewers = Viewers(self._selector, limits, world, self._leave)
+        self._fanout = Fanout(self._viewers.show)
         self._inbox: deque[Callable[[], None]] = deque()
         self._inbox_lock = threading.Lock()
         self._has_ended = False
@@ -114,7 +119,7 @@ class Loop:
         topic.waiting.discard(subscription)
         self._viewers.welcome(viewer, arrival)
         for event in subscription.since(arrival.since):
-            self._viewers.show(viewer, event, framed(event.text))
+            self._viewers.show([viewer], event, framed(event.text))
         if self._stop_by is not None:
             self._viewers.close(viewer, 1001, "the server is stopping")
         elif viewer.topic and subscription.epoch != self._channels.epoch:
@@ -141,7 +146,11 @@ class Loop:
         topic.is_quiet = False
         for subscription in topic.waiting:
             subscription.heard.append(event)
-        self._show_all(topic, event)
+        self._fanout.add(topic, event)
+
+    @property
+    def is_behind(self) -> bool:
+        return self._fanout.is_full
 
     def confirmed(self, channel: str) -> None:
         if topic := self._topics.get(channel):
@@ -195,12 +204,7 @@ class Loop:
             topic = self._topics.get(channel)
             if topic and topic.is_quiet:  # else an event came meanwhile, which is newer
                 for event in events:
-                    self._show_all(topic, event)
-
-    def _show_all(self, topic: Topic, event: Event) -> None:
-        frame = framed(event.text)
-        for viewer in list(topic.viewers):
-            self._viewers.show(viewer, event, frame)
+                    self._fanout.add(topic, event)
 
     # ---- topics -------------------------------------------------------------------------------
 
@@ -218,16 +222,26 @@ class Loop:
     # ---- turning ------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        for key, mask in self._selector.select(self._idle_time()):
+        for number, (key, mask) in enumerate(self._selector.select(self._idle_time()), 1):
             if isinstance(key.data, Viewer):
                 self._viewers.serve(key.data, mask)
             else:
                 key.data(mask)
+            if number % SLICE == 0:
+                self._rest()
         for call in [self._inbox.popleft() for _ in range(len(self._inbox))]:
             self._run_posted(call)
         self._viewers.tick()
         if self._stop_by is None:
             self._channels.turn()
+        self._fanout.hand_out()
+        if self._fanout:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let request threads have Python's lock, unless the process is to end soon."""
+        if self._stop_by is None:
+            self._world.sleep(REST)
 
     def _run_posted(self, call: Callable[[], None]) -> None:
         try:
@@ -236,6 +250,8 @@ class Loop:
             _log.exception("The WebSocket loop could not do %r.", call)
 
     def _idle_time(self) -> float | None:
+        if self._fanout:
+            return 0.0
         dues = [self._channels.due, self._stop_by, self._viewers.due]
         first = min((due for due in dues if due is not None), default=None)
         return None if first is None else max(0.0, first - self._world.monotonic())

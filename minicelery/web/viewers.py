@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import selectors
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 
@@ -67,13 +67,18 @@ class Viewers:
                 self._end_after(viewer, arrival.first[-1].name, now)
             viewer.socket.feed(arrival.received, now)
 
-    def show(self, viewer: Viewer, event: Event, frame: bytes) -> None:
-        """Send an event, already framed, if the viewer wants to know; close after one that ends the story."""
-        if viewer.all_events or event.name in USUAL:
-            with self._settled(viewer):
-                now = self._world.monotonic()
-                viewer.socket.send(frame, now)
-                self._end_after(viewer, event.name, now)
+    def show(self, viewers: Iterable[Viewer], event: Event, frame: bytes) -> None:
+        """Send an event, already framed, to those who want to know; close after one that ends the story."""
+        now = self._world.monotonic()
+        is_usual = event.name in USUAL
+        for viewer in viewers:
+            if is_usual or viewer.all_events:
+                try:  # what _settled does, without its cost a socket
+                    viewer.socket.send(frame, now)
+                    self._end_after(viewer, event.name, now)
+                    self._settle(viewer)
+                except Exception:
+                    self._drop(viewer)
 
     def close(self, viewer: Viewer, code: int, reason: str) -> None:
         with self._settled(viewer):
@@ -118,8 +123,11 @@ class Viewers:
             yield
             self._settle(viewer)
         except Exception:
-            _log.exception("A WebSocket is dropped after an unexpected error.")
-            self._discard(viewer)
+            self._drop(viewer)
+
+    def _drop(self, viewer: Viewer) -> None:
+        _log.exception("A WebSocket is dropped after an unexpected error.")
+        self._discard(viewer)
 
     def _settle(self, viewer: Viewer) -> None:
         if viewer.socket.over:

@@ -80,6 +80,7 @@ class Owner:
         self.redis = redis
         self.now = 100.0
         self.told: list[Any] = []
+        self.is_behind = False
         self.posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.selector = selectors.DefaultSelector()
         world = World(monotonic=lambda: self.now, random=lambda: 1.0)
@@ -141,6 +142,19 @@ def test_nothing_is_connected_before_a_channel_is_wanted(owner: Owner) -> None:
 
     assert owner.posted.empty()
     assert owner.channels.due is None
+
+
+def test_while_the_owner_is_behind_what_comes_in_stays_with_redis(owner: Owner, redis: Redis) -> None:
+    owner.channels.want("a")
+    owner.connect()
+    redis.acknowledge("a")
+    redis.publish("a", "an event")
+
+    owner.is_behind = True
+    assert owner.listen() == []
+    owner.is_behind = False
+
+    assert owner.listen() == ["a", ("a", "an event")]
 
 
 def test_the_wishes_of_a_turn_go_out_in_one_command(owner: Owner, redis: Redis) -> None:
