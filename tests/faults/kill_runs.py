@@ -49,7 +49,8 @@ class KillOptions:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came out. ``waits`` are seconds: of each task that a kill hit, until it began again."""
+    """What came out. ``waits`` are seconds: of each task that a kill hit, until it began again. ``held``: how many
+    tasks a worker had claimed and not recorded when it was killed, for each."""
 
     tasks: int
     never_finished: int
@@ -57,7 +58,8 @@ class Figures:
     violations: Sequence[str]
     extra_runs: int
     last_after_start: float
-    waits: Sequence[float]
+    waits: Sequence[float] = ()
+    held: Sequence[int] = ()
 
     def lines(self) -> list[str]:
         shown = [
@@ -69,7 +71,11 @@ class Figures:
             shares = {"p50": 0.5, "p99": 0.99, "most": 1.0}
             told = ", ".join(f"{name} {waits[int((len(waits) - 1) * share)]:.3f} s" for name, share in shares.items())
             return [*shown, f"{len(waits)} tasks hit began again after {told}"]
-        return [*shown, f"the last one finished {self.last_after_start:.2f} s after the last start"]
+        return [
+            *shown,
+            f"the last one finished {self.last_after_start:.2f} s after the last start",
+            f"claimed by the workers when they were killed: {', '.join(map(str, self.held))}",
+        ]
 
 
 class Run:
@@ -118,7 +124,11 @@ class Run:
                 return child, [record for record in self.records() if record.worker == one.id and not record.finished]
         return None
 
-    def figures(self, data: Path, started: float, waits: Sequence[float] = ()) -> Figures:
+    def held(self) -> int:
+        """How many tasks are claimed by anybody, dead or alive."""
+        return sum(worker.claimed for worker in self.app.inspector.workers())
+
+    def figures(self, data: Path, started: float, waits: Sequence[float] = (), held: Sequence[int] = ()) -> Figures:
         records = self.records()
         return Figures(
             tasks=len(self._ids),
@@ -128,6 +138,7 @@ class Run:
             extra_runs=sum(max(0, record.deliveries - 1) for record in records),
             last_after_start=max(record.updated_at for record in records) - started,
             waits=waits,
+            held=held,
         )
 
 
@@ -152,15 +163,17 @@ def kill_trees(options: KillOptions, folder: Path) -> Figures:
         run.submit(options.tasks)
         longest = options.tasks * options.seconds / options.threads / options.processes / options.kills
         started, worker = time.time(), run.start_worker()
+        held: list[int] = []
         for _ in range(options.kills):
             before = run.finished()
             wait_until(partial(run.has_finished_more, before), options.patience, "the work of a new worker")
             time.sleep(run.random.uniform(0, longest))
             worker.process.kill()
             worker.process.wait(10)
+            held.append(run.held())
             started, worker = time.time(), run.start_worker()
         _wait_quietly(run.has_finished_all, options.patience)
-        return run.figures(folder / "data", started)
+        return run.figures(folder / "data", started, held=held)
 
 
 def kill_children(options: KillOptions, folder: Path) -> Figures:
