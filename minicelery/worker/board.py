@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -14,8 +15,11 @@ CAPACITY = 1024
 #: The slot for what is counted by no thread that runs tasks.
 OFFICE = CAPACITY
 _HEAD = 64
-_SIZE = _HEAD + (CAPACITY + 1) * 512
-_TICK, _USED, _LEFT = 0, 8, 16
+_SLOTS_END = _HEAD + (CAPACITY + 1) * 512
+#: Behind the slots: what the last claims have brought, in turns.
+_TRAYS, _TRAY = 4, 32_768
+_SIZE = _SLOTS_END + _TRAYS * _TRAY
+_TICK, _USED, _LEFT, _RECALLED = 0, 8, 16, 24
 _SLOT = 512
 _STATE, _WORDS, _COUNTS = 0, 8, 400
 _LIMIT, _NATIVE = 448, 472
@@ -25,6 +29,7 @@ _TEXTS = struct.Struct(f"161p161p{_LONGEST_NAME + 1}p")
 _COUNT = struct.Struct("<Q")
 _REAL = struct.Struct("<d")
 _LIMITS = struct.Struct("<ddd")
+_TRAY_HEAD = struct.Struct("<dQ")
 _UNLIMITED = float("inf")
 
 
@@ -79,6 +84,7 @@ class Board:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._memory = mmap.mmap(fd, _SIZE)
+        self._laid_out = 0
 
     @classmethod
     def create(cls) -> Self:
@@ -118,6 +124,47 @@ class Board:
         """How many tasks a child that has left has left to the parent; None for one that was ended."""
         marked = int(_COUNT.unpack_from(self._memory, _LEFT)[0])
         return marked - 1 if marked else None
+
+    def lay_out(self, now: float, pairs: Iterable[tuple[str, str]]) -> None:
+        """A claim has brought these, by id and token. One thread at a time, in the order in which they are to run."""
+        place = _SLOTS_END + self._laid_out % _TRAYS * _TRAY
+        text = _bytes(" ".join([f"{task_id} {token}" for task_id, token in pairs]))[: _TRAY - _TRAY_HEAD.size]
+        start = place + _TRAY_HEAD.size
+        _TRAY_HEAD.pack_into(self._memory, place, now, 0)  # none, as long as it is half written
+        self._memory[start : start + len(text)] = text
+        _TRAY_HEAD.pack_into(self._memory, place, now, len(text))
+        self._laid_out += 1
+
+    def not_begun(self, before: float) -> list[tuple[str, str]]:
+        """What was claimed before that moment and has not begun, by id and token; the last first.
+
+        Tasks are taken in order. So that is all behind the last one that is in a hand, and what is in a hand for now.
+        """
+        pairs = self._laid_out_before(before)
+        in_hand = {(held.id, held.token): held.begun for held in self.held()}
+        places = [place for place, pair in enumerate(pairs) if pair in in_hand]
+        if not places:
+            return []
+        in_wait = [pairs[place] for place in places if not in_hand[pairs[place]]]
+        return [*in_wait, *pairs[places[-1] + 1 :]][::-1]
+
+    def _laid_out_before(self, moment: float) -> list[tuple[str, str]]:
+        heads = [(*_TRAY_HEAD.unpack_from(self._memory, place), place + _TRAY_HEAD.size) for place in _tray_places()]
+        pairs: list[tuple[str, str]] = []
+        for at, size, start in sorted(heads):
+            words = _text(self._memory[start : start + size]).split(" ")
+            if at < moment:
+                pairs += zip(words[::2], words[1::2], strict=False)
+        return pairs
+
+    def recall(self, now: float) -> None:
+        """Nothing may begin any more that was claimed before now; it may be given back from outside."""
+        _REAL.pack_into(self._memory, _RECALLED, now)
+
+    @property
+    def recalled_at(self) -> float:
+        """When that was last, on the monotonic clock; 0 before the first time."""
+        return float(_REAL.unpack_from(self._memory, _RECALLED)[0])
 
     def open_slot(self, thread: int) -> None:
         """A thread begins to work. Numbers are given out in order."""
@@ -197,6 +244,10 @@ def _bytes(text: str) -> bytes:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
+
+
+def _tray_places() -> range:
+    return range(_SLOTS_END, _SIZE, _TRAY)
 
 
 def _base(thread: int) -> int:

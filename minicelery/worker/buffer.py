@@ -35,6 +35,8 @@ class Buffer:
         self.stirred = threading.Event()
         #: Set when what waits will soon be used up: the minder is to claim more.
         self.wanting = threading.Event()
+        #: Held by who puts something in, so that all agree on the order.
+        self.filling = threading.Lock()
         self._waiting: deque[tuple[float, Delivery]] = deque()
         self._ended: deque[Ended] = deque()
         self._unrecorded: dict[tuple[str, str], Ended] = {}
@@ -49,10 +51,10 @@ class Buffer:
         """Add again what ``late`` has taken out, last first."""
         self._waiting.extendleft(late)
 
-    def take(self) -> Delivery | None:
-        """The next task to run."""
+    def take(self) -> tuple[float, Delivery] | None:
+        """The next task to run, and when it was claimed."""
         try:
-            return self._waiting.popleft()[1]
+            return self._waiting.popleft()
         except IndexError:
             return None
 

@@ -45,9 +45,9 @@ class Consumer:
         while not bench.stopping.is_set():
             if bench.crew.is_low(buffer.waiting):
                 buffer.want()
-            delivery = buffer.take()
-            if delivery:
-                self._run(delivery)
+            taken = buffer.take()
+            if taken:
+                self._run(*taken)
                 if self.is_given_up:
                     return
             else:
@@ -68,7 +68,7 @@ class Consumer:
             self._bench.board.lift_limit(self._thread)
             return True
 
-    def _run(self, delivery: Delivery) -> None:
+    def _run(self, claimed_at: float, delivery: Delivery) -> None:
         """Run a task and keep how it ended, even if what goes wrong is our own fault."""
         bench = self._bench
         bench.board.take(self._thread, delivery.id, delivery.name, delivery.token)
@@ -82,6 +82,9 @@ class Consumer:
         begun = bench.world.monotonic()
         try:
             bench.board.begin(self._thread, begun, bench.limit(delivery))
+            if claimed_at < bench.board.recalled_at:  # only now, when our parent can see that it may begin
+                self._return(claimed_at, delivery)
+                return
             outcome = bench.execute(delivery)
         except Exception as error:
             _log.exception("task %s met an error of the worker itself", delivery.id)
@@ -97,6 +100,14 @@ class Consumer:
         if seconds > PATIENCE and bench.buffer.waiting:
             self._exchange.record(bench.buffer.ended())
         bench.after_task()
+
+    def _return(self, claimed_at: float, delivery: Delivery) -> None:
+        """Give back what was recalled while nothing moved in this process, and all that was claimed with it."""
+        bench = self._bench
+        with self._lock:
+            self._running = None
+        bench.board.drop(self._thread)
+        self._exchange.hand_back([*bench.buffer.late(bench.board.recalled_at), (claimed_at, delivery)])
 
     def _lay_down(self, delivery: Delivery, outcome: Outcome | None, seconds: float, now: float) -> bool:
         """Put an outcome into the buffer. False if the child has given up on the run.

@@ -58,7 +58,10 @@ class Exchange:
             if brought:
                 seconds = bench.pace.seconds(claimed.deliveries)
                 bench.board.count(self._thread, Count.TAKEN, brought)
-                bench.buffer.put(claimed.deliveries, bench.world.monotonic())
+                with bench.buffer.filling:
+                    now = bench.world.monotonic()
+                    bench.board.lay_out(now, [(delivery.id, delivery.token) for delivery in claimed.deliveries])
+                    bench.buffer.put(claimed.deliveries, now)
         finally:
             bench.crew.end_trade(brought, seconds)
         self._woken = False
@@ -162,7 +165,7 @@ class Exchange:
 
     def hand_back(self, waiting: Sequence[tuple[float, Delivery]]) -> bool:
         """Give back what is claimed and not begun, the last first, so that it stays in order. What Redis does not take
-        stays in the buffer."""
+        stays in the buffer. What was recalled, our parent may have given back for us."""
         bench = self._bench
         if not waiting:
             return True
@@ -171,8 +174,10 @@ class Exchange:
         if given is None:
             bench.buffer.put_back(waiting)
             return False
-        bench.board.count(self._thread, Count.HANDED_BACK, sum(given))
-        bench.board.count(self._thread, Count.LEASE_LOST, len(given) - sum(given))
+        recalled = bench.board.recalled_at
+        ours = sum(kept or at < recalled for kept, (at, _) in zip(given, waiting, strict=True))
+        bench.board.count(self._thread, Count.HANDED_BACK, ours)
+        bench.board.count(self._thread, Count.LEASE_LOST, len(given) - ours)
         return True
 
     def pass_on(self, delivery: Delivery) -> None:

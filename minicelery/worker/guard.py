@@ -14,6 +14,8 @@ from .running import Running
 _log = logging.getLogger("minicelery.worker")
 #: Seconds without a sign of life after which a child is looked at closely. Until then it keeps its limits by itself.
 _SILENCE = 2.0
+#: Seconds between telling a child that what it has not begun is recalled, and looking what that is.
+_NOTICE = 0.4
 #: The part of the time that the thread which holds Python's lock in C spends on a processor, at least.
 _BUSY = 0.2
 
@@ -28,7 +30,8 @@ class _Sample:
 
 
 class Guard:
-    """Ends children that do not end what has overrun its limit, or that stand still altogether.
+    """Ends children that do not end what has overrun its limit, or that stand still altogether. What these have claimed
+    and not begun it gives back.
 
     A child whose main thread does not move can't keep any limit: a task holds Python's lock in C, or the process is
     stopped. Whoever holds the lock uses a processor, and nobody else in that process does; so it is known which task is
@@ -42,6 +45,7 @@ class Guard:
         self._stall_limit = stall_limit
         self._looked_at = self._awake_since = world.monotonic()
         self._samples: dict[str, _Sample] = {}
+        self._relieved: dict[str, float] = {}
 
     def look(self, child: Running) -> None:
         """Look at one child, twice a second or so."""
@@ -52,7 +56,9 @@ class Guard:
         silent = now - max(child.board.ticked_at, self._awake_since, child.born)
         if silent <= _SILENCE:
             self._samples.pop(child.worker, None)
+            self._relieved.pop(child.worker, None)
             return
+        self._recall(child, now)
         begun = [held for held in child.board.held() if held.begun]
         culprit = self._culprit(child, begun, now)
         if culprit and culprit.deadline < now:
@@ -60,6 +66,26 @@ class Guard:
         elif silent > self._stall_limit:
             self._samples.pop(child.worker, None)
             child.kill(f"was ended since it had stood still for {silent:.0f} s", blamed=[culprit] if culprit else begun)
+
+    def _recall(self, child: Running, now: float) -> None:
+        """Give back what the child has claimed and not begun. First it is told, and given time until the next look."""
+        board = child.board
+        recalled_at = board.recalled_at
+        if recalled_at <= max(board.ticked_at, self._awake_since):
+            board.recall(now)
+            return
+        if now - recalled_at < _NOTICE or self._relieved.get(child.worker) == recalled_at:
+            return
+        waiting = board.not_begun(recalled_at)
+        try:
+            given = self._broker.release(child.worker, waiting) if waiting else []
+        except Exception as error:
+            if self._trouble.is_news(error):
+                _log.warning("what waits in a process that stands still is given back as soon as Redis does: %s", error)
+            return
+        self._relieved[child.worker] = recalled_at
+        if any(given):
+            _log.warning("ready again: %d tasks that waited in a process that stands still", sum(given))
 
     def _culprit(self, child: Running, begun: list[Held], now: float) -> Held | None:
         """The run that holds Python's lock, as far as can be told."""

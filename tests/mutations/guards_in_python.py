@@ -163,6 +163,22 @@ _WORKER = (
         (f"{_CONSUMER}::test_what_was_claimed_while_stopping_is_given_back_at_once",),
     ),
     Mutation(
+        "what was recalled runs when the child moves again",
+        "it runs twice",
+        "minicelery/worker/consumer.py",
+        "            if claimed_at < bench.board.recalled_at:",
+        "            if False:",
+        (f"{_CONSUMER}::test_what_was_recalled_is_given_back_and_not_run_and_counts_as_handed_back",),
+    ),
+    Mutation(
+        "a child is not given time to notice that something is recalled",
+        "what it begins in this moment runs twice",
+        "minicelery/worker/guard.py",
+        "        if now - recalled_at < _NOTICE or",
+        "        if",
+        ("unit/test_guard.py::test_events_do_not_shorten_the_time_that_a_child_has_to_notice",),
+    ),
+    Mutation(
         "a run that was given up is recorded when it ends",
         "its failure has been recorded already, or it runs elsewhere",
         "minicelery/worker/consumer.py",

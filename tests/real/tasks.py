@@ -47,6 +47,14 @@ def hold_the_lock(letters: int) -> bool:
     return re.match(r"(a+)+$", "a" * letters + "b") is None
 
 
+@app.task
+def hold_the_lock_for(seconds: float) -> int:
+    """Holds Python's lock, as a call into C without a good word for it does. The process in which it ran."""
+    if seconds:
+        ctypes.PyDLL(None).usleep(round(seconds * 1e6))
+    return os.getpid()
+
+
 @app.task(bind=True)
 def steps(self: TaskContext, count: int) -> int:
     for step in range(1, count + 1):

@@ -142,3 +142,26 @@ def test_of_a_process_that_stands_still_only_who_holds_it_up_counts_a_crash(crew
     assert neighbour.record.crashes == 0
     assert culprit.record.crashes > 0
     assert f"task hold_the_lock {culprit.id} lets nothing else run in its process" in worker.text
+
+
+def test_what_waits_behind_a_task_that_holds_pythons_lock_is_done_elsewhere_and_once(
+    crew: Crew, tasks: MiniCelery
+) -> None:
+    stuck = crew.start("--threads", "1").ready()
+    for _ in range(5):
+        here = call(tasks, "hold_the_lock_for", 0).get(PATIENCE)
+    hold = tasks.tasks.find("hold_the_lock_for").s
+    first, *others = tasks.submit_many([hold(10), *(hold(0) for _ in range(9))])
+    wait_until(lambda: {one.status.value for one in others} == {"RUNNING"}, what="a claim of all at once")
+    crew.start("--threads", "1").ready()
+
+    elsewhere = {other.get(PATIENCE) for other in others}
+
+    assert first.status.value == "RUNNING"
+    assert here not in elsewhere
+    assert len(elsewhere) == 1
+    wait_until(lambda: "ready again: 9 tasks that waited" in stuck.text, what="the word of it")
+    assert first.get(PATIENCE) == here
+    stuck.signal(signal.SIGTERM)
+    assert stuck.end() == (0, "Stopped: 6 finished, 0 to be retried, 9 handed back, 0 lost.")
+    lawful(tasks)

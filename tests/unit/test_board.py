@@ -1,5 +1,7 @@
 """What a child notes for its parent."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from minicelery.worker.board import CAPACITY, Board, Count, Held, Limit
@@ -108,3 +110,77 @@ def test_a_child_that_leaves_in_order_says_so() -> None:
 
     assert board.has_left
     board.close()
+
+
+@pytest.fixture
+def laid_out() -> Iterator[Board]:
+    """A board of two threads, and two claims: a to c, then d to f."""
+    board = Board.create()
+    for thread in range(2):
+        board.open_slot(thread)
+    for at, ids in ((1.0, "abc"), (2.0, "def")):
+        board.lay_out(at, [(one, f"1.{one}") for one in ids])
+    yield board
+    board.close()
+
+
+def hold(board: Board, thread: int, task_id: str, *, begun: bool) -> None:
+    board.take(thread, task_id, "add", f"1.{task_id}")
+    if begun:
+        board.begin(thread, 100.0)
+
+
+def waiting(board: Board, before: float = NEVER) -> str:
+    return "".join(task_id for task_id, _ in board.not_begun(before))
+
+
+def test_what_has_not_begun_stands_behind_the_last_one_in_a_hand(laid_out: Board) -> None:
+    hold(laid_out, 0, "a", begun=True)
+    hold(laid_out, 1, "c", begun=True)
+
+    assert waiting(laid_out) == "fed"
+    assert laid_out.not_begun(NEVER)[0] == ("f", "1.f")
+
+
+def test_what_is_in_a_hand_and_has_not_begun_waits_too(laid_out: Board) -> None:
+    hold(laid_out, 0, "d", begun=False)
+    hold(laid_out, 1, "b", begun=True)
+
+    assert waiting(laid_out) == "fed"
+
+
+def test_what_has_ended_does_not_wait_though_an_earlier_one_still_runs(laid_out: Board) -> None:
+    hold(laid_out, 0, "a", begun=True)
+    for task_id in "bcd":
+        hold(laid_out, 1, task_id, begun=True)
+    laid_out.drop(1)
+    hold(laid_out, 1, "e", begun=False)
+
+    assert waiting(laid_out) == "fe"
+
+
+def test_what_was_claimed_later_than_the_moment_is_left_out(laid_out: Board) -> None:
+    hold(laid_out, 0, "a", begun=True)
+
+    assert waiting(laid_out, before=2.0) == "cb"
+
+
+def test_nothing_is_said_of_what_waits_where_nothing_is_in_a_hand(laid_out: Board) -> None:
+    assert waiting(laid_out) == ""
+
+
+def test_of_many_claims_the_last_four_are_known(laid_out: Board) -> None:
+    for number in range(5):
+        laid_out.lay_out(3.0 + number, [(f"t{number}", "1.x"), (f"u{number}", "1.x")])
+    laid_out.take(0, "t1", "add", "1.x")
+    laid_out.begin(0, 100.0)
+
+    assert [task_id for task_id, _ in laid_out.not_begun(NEVER)] == ["u4", "t4", "u3", "t3", "u2", "t2", "u1"]
+
+
+def test_a_recall_is_seen_by_the_child(laid_out: Board) -> None:
+    assert laid_out.recalled_at == 0.0
+
+    laid_out.recall(12.5)
+
+    assert laid_out.recalled_at == 12.5

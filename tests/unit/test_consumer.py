@@ -228,6 +228,40 @@ def test_the_limit_of_a_run_that_is_over_is_lifted_while_it_is_recorded(
     assert deadlines == [float("inf")]
 
 
+def test_what_was_recalled_is_given_back_and_not_run_and_counts_as_handed_back(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    """Its parent has given the first of the two back already."""
+    other = fake_app.tasks.find(fake_app.inspector.task(submitted).name).delay(3, 4).id
+
+    def execute(delivery: Delivery) -> Outcome:
+        raise AssertionError("it was recalled")
+
+    made = bench(execute)
+    for _ in range(3):
+        made.pace.note(fake_app.inspector.task(submitted).name, 0.0001)
+
+    class Recalled(Broker):
+        def claim(self, claim: Claim) -> Claimed:
+            claimed = super().claim(claim)
+            assert [one.id for one in claimed.deliveries] == [submitted, other]
+            first = claimed.deliveries[0]
+            super().release("w", [(first.id, first.token)])
+            made.board.recall(fake_app.world.monotonic() + 60)
+            return claimed
+
+        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+            made.stopping.set()
+            return super().release(worker, held)
+
+    Consumer(replace(made, broker=Recalled(fake_app.scripts, fake_app.keys, 60)), 0).run()
+
+    assert [fake_app.inspector.task(one).status for one in (submitted, other)] == [Status.PENDING] * 2
+    assert made.buffer.waiting == 0
+    assert made.board.held() == []
+    assert (made.board.totals()[Count.HANDED_BACK], made.board.totals()[Count.LEASE_LOST]) == (2, 0)
+
+
 def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
     bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
 ) -> None:

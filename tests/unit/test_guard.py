@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minicelery.broker import Settlement
+from minicelery.errors import RedisUnavailable
 from minicelery.trouble import Trouble
 from minicelery.worker import guard as module
 from minicelery.worker.board import Board, Held, Limit
@@ -24,6 +25,8 @@ class Stuck:
     now: float = 100.0
     used: dict[int, float] = field(default_factory=dict)  #: processor time by thread
     settled: list[str] = field(default_factory=list)
+    released: list[list[str]] = field(default_factory=list)
+    is_redis_away: bool = False
     killed_for: str = ""
     blamed: list[str] | None = None
     worker: str = "w"
@@ -40,6 +43,12 @@ class Stuck:
     def settle(self, worker: str, settlements: list[Settlement]) -> list[bool]:
         self.settled += [one.id for one in settlements]
         return [True] * len(settlements)
+
+    def release(self, worker: str, pairs: list[tuple[str, str]]) -> list[bool]:
+        if self.is_redis_away:
+            raise RedisUnavailable("away")
+        self.released.append([task_id for task_id, _ in pairs])
+        return [True] * len(pairs)
 
     def kill(self, reason: str, blamed: list[Held]) -> None:
         self.killed_for, self.blamed = reason, [held.id for held in blamed]
@@ -130,3 +139,75 @@ def test_a_parent_that_stood_still_itself_gives_its_child_time(stuck: Stuck) -> 
     stuck.stand_still(1.5)
 
     assert (stuck.settled, stuck.killed_for) == ([], "")
+
+
+def claim(stuck: Stuck, *names: str) -> None:
+    stuck.board.lay_out(stuck.now, [(name, f"1.{name}") for name in names])
+
+
+def test_what_waits_in_a_child_that_does_not_move_is_given_back_once_and_the_last_first(stuck: Stuck) -> None:
+    claim(stuck, "one", "two", "three")
+    stuck.run("one", 0, limit=None)
+
+    stuck.stand_still(STALL - 1, busy=0)
+
+    assert stuck.released == [["three", "two"]]
+
+
+def test_a_child_is_told_of_it_before_anything_is_given_back(stuck: Stuck) -> None:
+    claim(stuck, "one", "two")
+    stuck.run("one", 0, limit=None)
+
+    stuck.stand_still(2.5, busy=0)
+    assert (stuck.board.recalled_at, stuck.released) == (stuck.now, [])
+
+    stuck.stand_still(0.5, busy=0)
+    assert stuck.released == [["two"]]
+
+
+def test_events_do_not_shorten_the_time_that_a_child_has_to_notice(stuck: Stuck) -> None:
+    claim(stuck, "one", "two")
+    stuck.run("one", 0, limit=None)
+    stuck.stand_still(2.5, busy=0)
+
+    stuck.guard.look(stuck)
+    stuck.guard.look(stuck)
+
+    assert stuck.released == []
+
+
+def test_what_waits_is_given_back_as_soon_as_redis_is_there(stuck: Stuck) -> None:
+    claim(stuck, "one", "two")
+    stuck.run("one", 0, limit=None)
+    stuck.is_redis_away = True
+    stuck.stand_still(4, busy=0)
+
+    stuck.is_redis_away = False
+    stuck.stand_still(0.5, busy=0)
+
+    assert stuck.released == [["two"]]
+
+
+def test_a_child_that_stands_still_again_is_told_again(stuck: Stuck) -> None:
+    claim(stuck, "one", "two")
+    stuck.run("one", 0, limit=None)
+    stuck.stand_still(4, busy=0)
+    stuck.board.tick(stuck.now)
+    stuck.stand_still(0.5)
+    claim(stuck, "three", "four")
+    stuck.run("three", 0, limit=None)
+
+    stuck.stand_still(4, busy=0)
+
+    assert stuck.released == [["two"], ["four"]]
+
+
+def test_from_a_child_that_moves_nothing_is_recalled(stuck: Stuck) -> None:
+    claim(stuck, "one", "two")
+    stuck.run("one", 0, limit=None)
+
+    for _ in range(20):
+        stuck.stand_still(0.5)
+        stuck.board.tick(stuck.now)
+
+    assert (stuck.released, stuck.board.recalled_at) == ([], 0.0)
