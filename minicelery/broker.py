@@ -15,6 +15,7 @@ from .states import Status
 #: Stands for the ids of all tasks that a worker holds.
 ALL = "*"
 PROMOTE_BATCH = 200
+_STATES = {status.value: status for status in Status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Broker:
             args += ("" if message.delay is None else message.delay, "" if message.due is None else message.due)
         keys = [self._keys.task(message.id) for message in messages]
         answers = self._scripts.run("enqueue", keys, args, self._confirm)
-        return [None if answer == "TAKEN" else Status(answer) for answer in answers]
+        return [_STATES.get(answer) for answer in answers]
 
     def promote(self, *, early: bool = False) -> tuple[int, float | None]:
         """Make ready what is due, or all that is delayed if ``early``: how many, and the seconds until the next is due

@@ -20,7 +20,8 @@ _MOST_OF_A_STEP = 100
 _END = object()
 
 _decoder = json.JSONDecoder()
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# What contains itself ends in a RecursionError without the check for it, and the fault is found by its depth.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 
 def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
@@ -46,9 +47,26 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
             f"{size_bytes:,} bytes of JSON, above the limit of {max_bytes:,}; store it elsewhere and pass a reference",
             pointer,
         )
-    if "{" in text or "\\u0000" in text or text.count("[") > MAX_DEPTH or _MANY_DIGITS.search(text):
+    if not _is_plain(value, text):
         _find_fault(value, pointer)
     return text
+
+
+def _is_plain(value: Any, text: str) -> bool:
+    """Whether nothing can be wrong with a value that was written as ``text``, as far as that is told cheaply."""
+    if text == "{}":
+        return True
+    if text.count("[") + text.count("{") > MAX_DEPTH or "\\u0000" in text:
+        return False
+    if len(text) > _MOST_DIGITS and _MANY_DIGITS.search(text):
+        return False
+    return "{" not in text or _has_text_keys(value)
+
+
+def _has_text_keys(node: Any) -> bool:
+    if isinstance(node, dict):
+        return all(isinstance(name, str) for name in node) and all(map(_has_text_keys, node.values()))
+    return not isinstance(node, (list, tuple)) or all(map(_has_text_keys, node))
 
 
 def write(value: Any) -> str:

@@ -28,8 +28,14 @@ class Dispatch:
 
     def send(self, message: Message) -> tuple[AsyncResult[Any], Status]:
         """Submit one message: its handle, and the state it is in now."""
-        [(result, status)] = self.send_many([message])
-        return result, status
+        try:
+            [status] = self._broker.enqueue((message,))
+        except RedisUnavailable as error:
+            error.task_id = message.id
+            raise
+        if status is None:
+            raise _taken([message.id])
+        return AsyncResult(message.id, self), status
 
     def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
         """Submit messages in batches, a round trip each.
@@ -45,11 +51,11 @@ class Dispatch:
                 statuses = self._broker.enqueue(batch)
             except RedisUnavailable as error:
                 error.submitted = [result for result, _ in sent]
-                error.task_id = batch[0].id if len(waiting) == 1 else None
+                error.task_id = waiting[0].id if len(waiting) == 1 else None
                 raise
             taken = [message.id for message, status in zip(batch, statuses, strict=True) if status is None]
             if taken:
-                raise TaskIdTaken(f"another task already has the id {', '.join(taken)}; use a fresh one", "/task_id")
+                raise _taken(taken)
             sent += [(AsyncResult(m.id, self), s) for m, s in zip(batch, statuses, strict=True) if s is not None]
         return sent
 
@@ -61,3 +67,7 @@ class Dispatch:
 
     def forget(self, task_id: str) -> Status | None:
         return self._broker.forget(task_id, FINISHED, self._world.nonce())
+
+
+def _taken(task_ids: list[str]) -> TaskIdTaken:
+    return TaskIdTaken(f"another task already has the id {', '.join(task_ids)}; use a fresh one", "/task_id")

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
@@ -23,6 +24,7 @@ _POSITIONAL = (
     inspect.Parameter.VAR_POSITIONAL,
 )
 
+_NO_OPTIONS = CallOptions()
 Submit = Callable[[Message], AsyncResult[Any]]
 
 
@@ -49,6 +51,7 @@ class Task(Generic[P, R]):
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)
+        self._bare_counts = _bare_counts(self._signature)
         functools.update_wrapper(self, function)
 
     def __repr__(self) -> str:
@@ -84,7 +87,7 @@ class Task(Generic[P, R]):
     def message(self, args: Iterable[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """The checked message of a call. Raises an ``InvalidInput`` that names the field; sends nothing."""
         args, kwargs = _listed(args), _named(kwargs)
-        chosen = check_call_options(options)
+        chosen = check_call_options(options) if options else _NO_OPTIONS
         self._check_arguments(args, kwargs)
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(
@@ -98,7 +101,9 @@ class Task(Generic[P, R]):
             due=eta.timestamp() if eta else None,
         )
 
-    def _check_arguments(self, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        if not kwargs and len(args) in self._bare_counts:
+            return  # binding takes as long as all else that is done here
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -130,13 +135,17 @@ class Signature(Generic[R]):
         return self.task.message(self.args, self.kwargs, self.options)
 
 
-def _listed(args: object) -> list[Any]:
+def _listed(args: object) -> Sequence[Any]:
+    if type(args) is tuple or type(args) is list:
+        return args
     if isinstance(args, (str, bytes, Mapping)) or not isinstance(args, Iterable):
         raise InvalidInput(f"{args!r:.80} is not a list of arguments; give a list or a tuple", "/args")
     return list(args)
 
 
 def _named(kwargs: object) -> dict[str, Any]:
+    if kwargs == {}:
+        return {}
     if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
         raise InvalidInput(f"{kwargs!r:.80} does not name arguments; give a dict with the names as keys", "/kwargs")
     return dict(kwargs)
@@ -154,7 +163,21 @@ def _callers_signature(function: Callable[..., Any], bind: bool) -> inspect.Sign
     return signature.replace(parameters=parameters[int(bind) :])
 
 
-def _misfit(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> tuple[str, str] | None:
+def _bare_counts(signature: inspect.Signature) -> range:
+    """How many arguments a call without keywords may have."""
+    least = most = 0
+    for parameter in signature.parameters.values():
+        is_needed = parameter.default is parameter.empty
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            most = sys.maxsize - 1
+        elif parameter.kind in _POSITIONAL:
+            least, most = least + is_needed, most + 1
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY and is_needed:
+            return range(0)
+    return range(least, most + 1)
+
+
+def _misfit(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
     """The field that is too many and the reason. None: something is missing."""
     kinds = [parameter.kind for parameter in signature.parameters.values()]
     positional = [name for name, parameter in signature.parameters.items() if parameter.kind in _POSITIONAL[:2]]

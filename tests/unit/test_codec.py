@@ -61,6 +61,15 @@ def test_nesting_is_bounded(innermost: object) -> None:
         codec.encode([value])
 
 
+def test_depths_that_python_just_bears_are_refused_as_others_are() -> None:
+    value: object = {}
+    for _ in range(400):
+        value = {"a": value}
+
+    with pytest.raises(InvalidPayload, match="deeper than 64"):
+        codec.encode(value)
+
+
 def test_an_integer_of_4000_digits_is_the_largest_that_passes() -> None:
     assert codec.decode(codec.encode([10**4000 - 1, {"a": -(10**4000) + 1}])) == [10**4000 - 1, {"a": -(10**4000) + 1}]
     codec.encode("1" * 5000)
@@ -76,6 +85,12 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 
 def test_a_backslash_u0000_written_out_is_no_nul() -> None:
     assert codec.decode(codec.encode("\\u0000")) == "\\u0000"
+
+
+@pytest.mark.parametrize("value", [{"a": [1, {2: 3}]}, [({"b": {None: 1}},)], {"c": {"d": {True: []}}}])
+def test_a_key_that_is_no_text_is_found_however_deep_it_lies(value: object) -> None:
+    with pytest.raises(InvalidPayload, match="string keys only"):
+        codec.encode(value)
 
 
 def test_the_size_is_counted_in_bytes() -> None:

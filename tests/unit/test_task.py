@@ -1,13 +1,16 @@
 """Declaring and calling tasks."""
 
+import inspect
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
-from minicelery import MiniCelery, TaskContext
+from minicelery import MiniCelery, TaskContext, codec
 from minicelery.errors import DuplicateTaskName, InvalidArguments, InvalidInput, InvalidName, InvalidPayload
 from minicelery.states import Status
+from minicelery.world import World
 
 
 @pytest.fixture
@@ -106,6 +109,39 @@ def test_arguments_that_the_function_cannot_take_are_refused(
         add.apply_async(args, kwargs)
 
     assert caught.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: None,
+        lambda x: None,
+        lambda x, y=0, /, z=0: None,
+        lambda x, *more: None,
+        lambda *all_of_them, z=0, **named: None,
+        lambda x=0, *, z: None,
+        lambda x, y, /, **named: None,
+    ],
+)
+def test_a_call_without_keywords_is_refused_exactly_if_python_refuses_it(function: Any, fake_app: MiniCelery) -> None:
+    task = fake_app.task(name="any")(function)
+
+    for count in range(5):
+        try:
+            inspect.signature(function).bind(*range(count))
+        except TypeError:
+            with pytest.raises(InvalidArguments):
+                task.message(range(count), {}, {})
+        else:
+            assert task.message(range(count), {}, {}).args == codec.encode(list(range(count)))
+
+
+def test_an_id_is_a_uuid_of_random_numbers() -> None:
+    made = [World().new_id() for _ in range(50)]
+
+    assert [str(UUID(one)) for one in made] == made
+    assert {(UUID(one).version, UUID(one).variant) for one in made} == {(4, RFC_4122)}
+    assert len(set(made)) == 50
 
 
 def test_a_value_that_is_not_json_is_refused_with_its_place(add: Any) -> None:
