@@ -33,7 +33,7 @@ if number == last then
   local again = {'ok', {}, stamp(at)}
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
-    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i])
+    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs')
     if task and task.status == 'RUNNING' and task.token == held[i + 1] then
       again[#again + 1] = delivery(held[i], held[i + 1], task)
     end
@@ -65,7 +65,7 @@ for i = 4, #KEYS, 2 do
     local want = #taken == 0 and 1 or most - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
-      local task = not seen[ids[j]] and whole(ids[j])
+      local task = not seen[ids[j]] and whole(ids[j], 'args', 'kwargs')
       local is_waiting = task and task.status == 'PENDING'
       is_full = is_waiting and not fits(task)
       if is_full then break end
@@ -94,7 +94,7 @@ local answer, held = {'ok', dropped, stamp(at)}, {}
 local worker_and_on = '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]
-  local deliveries = (task.token and tonumber(string.match(task.token, '^%d+')) or 0) + 1
+  local deliveries = tonumber(string.match(task.token, '^%d+')) + 1
   local token = string.format('%d.%s', deliveries, nonce)
   redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'worker', worker,
     'started_at', stamp(at), 'updated_at', stamp(at))

@@ -27,7 +27,7 @@ end
 local before = fields(id, 'status', 'token', 'settled', 'released_by')
 if before and settled_by(before[1], before[2], before[3]) == token then return 'FAILED' end
 if before and before[4] == token then return 'SCHEDULED' end
-local task = whole(id, 'no bodies')
+local task = whole(id)
 if not task or task.status ~= 'RUNNING' or task.token ~= token then return '' end
 local released = tonumber(task.released or 0)
 local known = is_known_elsewhere(task.name, task.queue)

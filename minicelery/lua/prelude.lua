@@ -121,43 +121,44 @@ end
 -- The token under which an outcome was recorded last. A success is the end and needs no note: its token says it.
 local function settled_by(status, token, noted) return status == 'SUCCESS' and token or noted end
 
-local NAME, COUNT, TIME, TOKEN = '[%w_.:-]+', '%d+', '%d+%.?%d*', '%d+%.[!-~]*'
--- Behind the bodies what each field must look like. The last four hold whatever they hold.
-local FIELDS = {'args', 'kwargs', 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at',
-  'crashes', 'solo_crashes', 'released', 'token', 'status', 'worker', 'lane', 'due'}
-local BODIES, RULED, COUNTED, LONGEST = 2, 13, 10, 128
-local RULES = {NAME, NAME, NAME, COUNT, COUNT, TIME, TIME, COUNT, COUNT, COUNT, TOKEN}
-local ALL_RULES = '^' .. table.concat(RULES, ' ') .. '$'
+-- What the fields that every task has must look like, and its counters.
+local RULES = '^[%w_.:-]+ [%w_.:-]+ [%w_.:-]+ %d+ %d+ %d+%.?%d* %d+%.?%d* %d+ %d+ %d+ %d+%.[!-~]*$'
+local LONGEST = 128
 -- The place that each state names.
 local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
 
--- The first field that is missing or wrong, of values that begin with the first one behind the bodies.
-local function fault_of(values)
-  for i, rule in ipairs(RULES) do
-    local name, value = FIELDS[BODIES + i], values[i]
-    if not string.find(value, '^' .. rule .. '$') then return name end
+-- The first of these fields that is missing or wrong.
+local function fault_of(task)
+  local rule = string.gmatch(string.sub(RULES, 2, -2), '%S+')
+  for _, name in ipairs({'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at', 'updated_at', 'crashes',
+    'solo_crashes', 'released', 'token'}) do
+    if #task[name] > LONGEST or not string.find(task[name], '^' .. rule() .. '$') then return name end
   end
 end
 
--- A task by the names of its fields, but for its bodies if there are to be none: they may be long. For what no script of
--- ours has written: nil, and the field that is missing or wrong.
-local function whole(id, bodies)
-  local left_out = bodies == 'no bodies' and BODIES or 0
-  local values = redis.pcall('HMGET', key.task(id), unpack(FIELDS, left_out + 1))
+-- A task by the names of its fields: the status, those that have rules, and further ones that are asked for. For what no
+-- script of ours has written: nil, and the field that is missing or wrong.
+local function whole(id, ...)
+  local values = redis.pcall('HMGET', key.task(id), 'id', 'name', 'queue', 'retry_count', 'max_retries', 'created_at',
+    'updated_at', 'crashes', 'solo_crashes', 'released', 'token', 'status', ...)
   if values.err then return nil, 'type' end
-  local task, ruled = {}, {}
-  for i = left_out + 1, #FIELDS do
-    local name, value = FIELDS[i], values[i - left_out]
-    if value then task[name] = value end
-    if i > BODIES and i <= RULED then
-      if not value and i < COUNTED or value and #value > LONGEST then return nil, name end
-      ruled[i - BODIES] = value or name == 'token' and '0.' or '0'
-    elseif not value and i <= BODIES then
-      return nil, name
-    end
-  end
+  local found, name, queue, retry_count, max_retries, created_at, updated_at = unpack(values, 1, 7)
+  local crashes, solo_crashes, released, token, status = unpack(values, 8, 12)
+  local task = {id = found or '', name = name or '', queue = queue or '', retry_count = retry_count or '',
+    max_retries = max_retries or '', created_at = created_at or '', updated_at = updated_at or '', crashes = crashes or '0',
+    solo_crashes = solo_crashes or '0', released = released or '0', token = token or '0.', status = status}
   -- All at once: one after the other they would take longer than it takes to read the fields.
-  if not string.find(table.concat(ruled, ' '), ALL_RULES) then return nil, fault_of(ruled) end
+  local names = task.id .. ' ' .. task.name .. ' ' .. task.queue
+  local numbers = task.retry_count .. ' ' .. task.max_retries .. ' ' .. task.created_at .. ' ' .. task.updated_at .. ' '
+    .. task.crashes .. ' ' .. task.solo_crashes .. ' ' .. task.released .. ' ' .. task.token
+  local is_long = #names > LONGEST or #numbers > LONGEST
+  local fault = (is_long or not string.find(names .. ' ' .. numbers, RULES)) and fault_of(task)
+  if fault then return nil, fault end
+  for i = 1, select('#', ...) do
+    local further, value = select(i, ...), values[12 + i]
+    if not value and (further == 'args' or further == 'kwargs') then return nil, further end
+    task[further] = value
+  end
   if task.id ~= id then return nil, 'id' end
   if not HOMES[task.status] then return nil, 'status' end
   if key.queue(task.queue) == key.dead_letter() then return nil, 'queue' end
@@ -170,7 +171,7 @@ end
 -- own ready list and of the claimed hash that rightly has it, and whether its life is 'forever' or 'expiring' wrongly.
 local function examine(id, workers)
   if redis.call('EXISTS', key.task(id)) == 0 then return {state = ''} end
-  local task, fault = whole(id)
+  local task, fault = whole(id, 'args', 'kwargs', 'worker', 'lane', 'due')
   if not task then return {state = 'INCOMPLETE', fault = fault} end
   local ready = line(task.queue, task.lane)
   local found = {state = task.status, queue = task.queue, lane = task.lane, due = tonumber(task.due or nil), ready = ready}

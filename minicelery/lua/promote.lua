@@ -12,7 +12,7 @@ local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3] == '1' and '+in
 local gone, ready, stuck = {}, {}, {}
 for i = 1, #due, 2 do
   local id, score = due[i], due[i + 1]
-  local task = whole(id, 'no bodies')
+  local task = whole(id, 'lane')
   local is_delayed = task and (task.status == 'SCHEDULED' or task.status == 'RETRYING')
   if is_delayed and no_line(task.queue, task.lane) then
     if tonumber(score) < at + PAUSE then stuck[#stuck + 1] = id end

@@ -38,7 +38,7 @@ local held = redis.call('HGETALL', claimed)
 local gone, current, stuck = {}, {}, 0
 for i = 1, #held, 2 do
   local id, token = held[i], held[i + 1]
-  local task = whole(id, 'no bodies')
+  local task = whole(id, 'lane')
   local one = task and task.status == 'RUNNING' and task.token == token and fate(id, task)
   if one and (one.is_over and no_dead_letter() or not one.is_over and no_line(one.queue, one.lane)) then
     stuck = stuck + 1

@@ -17,7 +17,7 @@ for base = 2, #ARGV, 2 do
   elseif task and settled_by(task[1], task[2], task[3]) == token then
     answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
-    local held = whole(id, 'no bodies')
+    local held = whole(id, 'lane')
     local obstacle = held and no_line(held.queue, held.lane)
     if obstacle then return foreign(obstacle) end
     if held then

@@ -9,7 +9,7 @@ local answers, current, seen = {}, {}, {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local task = fields(id, 'status', 'revived')
-  local letter = task and task[1] == 'FAILED' and task[2] ~= nonce and not seen[id] and whole(id, 'no bodies')
+  local letter = task and task[1] == 'FAILED' and task[2] ~= nonce and not seen[id] and whole(id)
   if letter then
     local obstacle = no_line(letter.queue)
     if obstacle then return foreign(obstacle) end

@@ -209,8 +209,16 @@ _CLAIMS = (
         "claim takes whatever stands in a queue",
         "what a foreign hand put there stops the threads",
         f"{_LUA}/prelude.lua",
-        "not value and i < COUNTED or value and",
-        "value and",
+        "  if fault then return nil, fault end\n",
+        "",
+        (f"{_TRANSITIONS}::test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_changed",),
+    ),
+    Mutation(
+        "claim takes a task without arguments",
+        "what a foreign hand put there stops the threads",
+        f"{_LUA}/prelude.lua",
+        "    if not value and (further == 'args' or further == 'kwargs') then return nil, further end\n",
+        "",
         (f"{_TRANSITIONS}::test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_changed",),
     ),
     Mutation(

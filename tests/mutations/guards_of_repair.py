@@ -76,7 +76,7 @@ GUARDS_OF_REPAIR = (
         "what is no number is taken for a task",
         "a thread asks for ever for an answer that it can't read",
         f"{_LUA}/prelude.lua",
-        "  if not string.find(table.concat(ruled, ' '), ALL_RULES) then return nil, fault_of(ruled) end\n",
+        "  if fault then return nil, fault end\n",
         "",
         (f"{_REPAIR}::test_a_hash_that_is_no_whole_task_is_kept_out_of_the_way_and_reported",),
     ),

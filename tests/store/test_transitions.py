@@ -10,6 +10,7 @@ import redis
 from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.doorbell import Doorbell
 from minicelery.events import describe
+from minicelery.message import Message
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import SHORT, Desk
 
@@ -529,9 +530,11 @@ def test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_
     parts = {"id": "part", "name": "add", "args": "[]", "kwargs": "{}", "queue": "default", "status": "PENDING"}
     commands.hset(keys.task("part"), mapping=parts)
     commands.hset(keys.task("odd"), mapping={**parts, "retry_count": "x", "max_retries": "3", "updated_at": "1"})
-    whole = {**parts, "retry_count": "0", "max_retries": "3", "updated_at": "1"}
-    commands.hset(keys.task("x" * 300), mapping=whole)
-    commands.hset(keys.task("bare"), mapping={name: value for name, value in whole.items() if name != "args"})
+    whole = {**parts, "retry_count": "0", "max_retries": "3", "created_at": "1", "updated_at": "1"}
+    commands.hset(keys.task("x" * 300), mapping={**whole, "id": "x" * 300})
+    bare = {**whole, "id": "bare"}
+    del bare["args"]
+    commands.hset(keys.task("bare"), mapping=bare)
     commands.lpush(keys.queue("default"), "part", "odd", "bare", "x" * 300)
     desk.submit("t")
 
@@ -540,6 +543,18 @@ def test_a_task_that_a_foreign_hand_wrote_in_part_is_dropped_before_anything_is_
     assert [delivery.id for delivery in claimed.deliveries] == ["t"]
     assert set(claimed.dropped) == {"part", "odd", "bare", "x" * 300}
     assert commands.hgetall(keys.task("part")) == parts
+
+
+@pytest.mark.parametrize("length", [128, 129])
+def test_a_task_is_taken_whose_names_are_as_long_as_names_may_be(desk: Desk, length: int) -> None:
+    desk.hire("w")
+    task_id, name, queue = "i" * 128, "n" * length, "q" * 128
+    desk.broker.enqueue([Message(task_id, name, "[]", "{}", queue, 10**19)])
+
+    claimed = desk.claim(queues=(queue,))
+
+    assert [delivery.name for delivery in claimed.deliveries] == ([name] if length == 128 else [])
+    assert claimed.dropped == (() if length == 128 else (task_id,))
 
 
 def test_a_wait_that_is_no_number_changes_nothing(desk: Desk) -> None:
