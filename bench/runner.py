@@ -35,9 +35,10 @@ class Runner:
     def run(self, scenarios: Sequence[Scenario], rounds: int) -> Iterator[Reading]:
         for number in range(1, rounds + 1):
             for scenario in scenarios:
-                for contender in self._contenders:
-                    if scenario.takes(contender):
-                        yield self._read(scenario, contender, number)
+                if number > 1 and scenario.once:
+                    continue
+                for contender in scenario.those_of(self._contenders):
+                    yield self._read(scenario, contender, number)
 
     def _read(self, scenario: Scenario, contender: Contender, number: int) -> Reading:
         if contender.name in self._missing:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from minicelery import launch
 
 from . import environments
@@ -19,6 +21,14 @@ from .stage import Stage
 INSIDE = environments.ROOT / "bench" / "inside"
 GRACE = 5.0
 LINES_SHOWN = 3
+
+
+def tree_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The process and all that it has started, directly or not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        return [root, *root.children(recursive=True)]
+    return []
 
 
 class Failed(Exception):
@@ -33,7 +43,7 @@ class Trial:
         self.stage = stage
         self.quick = quick
         self._python = python
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[subprocess.Popen[bytes], str] = {}
         self._logs = tempfile.TemporaryDirectory(prefix="minicelery-bench-logs-")
         self._sender: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +81,17 @@ class Trial:
                 launch.ask_to_end(process)
             for process in started:
                 launch.end(process, GRACE)
-                self._running.remove(process)
+                self._running.pop(process, None)
+
+    def kill_workers(self, workers: list[subprocess.Popen[bytes]]) -> None:
+        """kill -9 for the whole tree of each, so that nothing of it can clean up behind the rest."""
+        for process in workers:
+            tree = tree_of(process)
+            for member in tree:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.wait()
+            self._running.pop(process, None)
 
     def waiting(self) -> int:
         """How many tasks still wait."""
@@ -83,13 +103,13 @@ class Trial:
         while not is_so():
             if time.monotonic() > deadline:
                 raise Failed(f"{what} took longer than {seconds:g} s: {self._last_words('worker 0')}")
-            self.check_workers()
+            self._check_processes()
             time.sleep(every)
 
-    def check_workers(self) -> None:
-        for process in self._running:
+    def _check_processes(self) -> None:
+        for process, name in self._running.items():
             if process.poll() is not None:
-                raise Failed(f"a process ended with exit code {process.returncode}: {self._last_words('worker 0')}")
+                raise Failed(f"{name} ended with exit code {process.returncode}: {self._last_words(name)}")
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -110,10 +130,11 @@ class Trial:
                 stdout=subprocess.PIPE if pipes else log,
                 stderr=log,
             )
-        self._running.append(process)
+        self._running[process] = name
         return process
 
     def _last_words(self, name: str) -> str:
+        """The end of what a process wrote."""
         log = Path(self._logs.name) / name
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return " / ".join(lines[-LINES_SHOWN:]) or "(it wrote nothing)"

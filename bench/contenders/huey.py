@@ -5,7 +5,7 @@ from ..contender import Contender, in_list
 CONSUMER = ("-m", "huey.bin.huey_consumer", "with_huey.huey", "-k", "thread", "-w", "5", "-q")
 
 
-def _setting(setting: str, *, notify: bool) -> Contender:
+def _setting(setting: str, *only: str, notify: bool) -> Contender:
     return Contender(
         name="huey",
         title="Huey",
@@ -17,7 +17,11 @@ def _setting(setting: str, *, notify: bool) -> Contender:
         slots=10,
         keeps=False,
         environ={"BENCH_NOTIFY": "1" if notify else ""},
+        only=only,
     )
 
 
-SETTINGS = (_setting("2×5 threads", notify=False), _setting("2×5 threads, notify_result", notify=True))
+SETTINGS = (
+    _setting("2×5 threads", notify=False),
+    _setting("2×5 threads, notify_result", "drain", "latency", "latency-200", "latency-half", notify=True),
+)

@@ -52,7 +52,50 @@ def bulk(task, count):
     return {"seconds": time.perf_counter() - begun}
 
 
-DEEDS = {"ready": ready, "enqueue": enqueue, "bulk": bulk}
+def send(task, args):
+    """Send one and remember it for `wait`."""
+    handles.append(call(queue.send, task, *args))
+    return {}
+
+
+def wait():
+    """The result of the task remembered longest."""
+    return {"result": call(queue.wait, handles.pop(0))}
+
+
+def mark(count):
+    """Tasks that leave a mark each, numbered."""
+    for number in range(count):
+        call(queue.send, "mark", number)
+    return {}
+
+
+def round_trips(count, pause):
+    """Seconds from before sending a task until its result is here, one task at a time."""
+    taken = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        call(queue.wait, call(queue.send, "noop"))
+        taken.append(time.perf_counter() - begun)
+        time.sleep(pause)
+    return {"seconds": taken}
+
+
+def paced(rate, count):
+    """Send so many a second; of each, the seconds from before sending until it ran. And how many a second it was."""
+    begun = time.perf_counter()
+    sent = []
+    for number in range(count):
+        early = begun + number / rate - time.perf_counter()
+        if early > 0:
+            time.sleep(early)
+        sent.append(call(queue.send, "stamp", time.time()))
+    reached = count / (time.perf_counter() - begun)
+    return {"seconds": [call(queue.wait, handle) for handle in sent], "rate": reached}
+
+
+handles = []
+DEEDS = {deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced)}
 
 
 def main():

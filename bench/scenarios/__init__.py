@@ -1,6 +1,14 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import drain
+from . import boot, cost, drain, growth, latency, recovery, sending
 
-ALL: tuple[Scenario, ...] = (*drain.SCENARIOS,)
+ALL: tuple[Scenario, ...] = (
+    *drain.SCENARIOS,
+    *sending.SCENARIOS,
+    *latency.SCENARIOS,
+    *cost.SCENARIOS,
+    *boot.SCENARIOS,
+    *recovery.SCENARIOS,
+    *growth.SCENARIOS,
+)

@@ -1,5 +1,6 @@
 """The parts of the benchmark that compute and write: figures, choices, tables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,27 @@ def test_a_table_has_the_best_first_and_who_failed_last_with_the_reason() -> Non
     assert table.splitlines()[2:] == [
         "| Ours, 2×5 | 200 |",
         "| Huey, 2×5 | 45 (40 – 50) |",
-        "| Rq, 2×5 | failed: it would / not start |",
+        "| Rq, 2×5 | – it would / not start |",
     ]
+
+
+def test_a_scenario_with_conditions_has_a_line_for_each() -> None:
+    growth = Scenario("growth", "Growth", RATE.columns, lambda _: {}, conditions=(("few", "10 wait"), ("many", "All")))
+    found = Results(readings=[Reading("growth", "ours/2×5", 1, {"few_rate": 3.0, "many_rate": 2.0})])
+
+    assert report.table(found, growth, [contender("ours")]).splitlines()[2:] == ["| 10 wait | 3 |", "| All | 2 |"]
+
+
+def test_where_one_setting_is_enough_the_one_made_for_the_scenario_stands_for_its_queue() -> None:
+    plain, ours = contender("huey"), contender("ours")
+    other = replace(plain, setting="9")
+    made_for_it = replace(plain, setting="notify", only=("latency",))
+    latency = replace(RATE, name="latency", one_setting=True)
+
+    assert latency.those_of([plain, other, made_for_it]) == [made_for_it]
+    assert replace(RATE, one_setting=True).those_of([plain, other, made_for_it]) == [plain]
+    assert RATE.those_of([plain, made_for_it]) == [plain]
+    assert replace(RATE, names=("ours",)).those_of([plain, ours]) == [ours]
 
 
 def test_results_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
@@ -104,7 +124,7 @@ def test_a_wrong_name_is_told_with_the_right_ones() -> None:
 
 
 def test_every_peer_pins_its_own_version_and_ours_needs_no_environment() -> None:
-    peers = {one.name for one in contenders.ALL} - {"minicelery"}
+    peers = {one.name for one in contenders.ALL} - {"minicelery", "ideal"}
 
     assert environments.pins_of("minicelery") == ""
     assert all(peer in "".join(environments.versions_of(peer)) for peer in peers)
