@@ -1,7 +1,7 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, growth, latency, recovery, sending
+from . import boot, cost, drain, growth, latency, recovery, sending, sockets
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
@@ -11,4 +11,5 @@ ALL: tuple[Scenario, ...] = (
     *boot.SCENARIOS,
     *recovery.SCENARIOS,
     *growth.SCENARIOS,
+    *sockets.SCENARIOS,
 )

@@ -10,7 +10,7 @@ from bench import contenders, environments, figures, report, scenarios
 from bench.contender import Contender, in_list
 from bench.results import Reading, Results
 from bench.scenario import Column, Scenario
-from bench.scenarios import drain
+from bench.scenarios import drain, sockets
 
 RATE = Scenario("drain", "Drain", (Column("rate", "tasks a second", more_is_better=True),), lambda _: {})
 
@@ -103,6 +103,14 @@ def test_a_rate_is_taken_over_the_middle_of_the_backlog() -> None:
 
 def test_a_backlog_that_is_gone_between_two_looks_still_has_a_rate() -> None:
     assert drain.rate_of([(0.0, 0), (0.5, 100)], 100) == pytest.approx(200.0)
+
+
+def test_a_request_counts_as_during_if_it_meets_a_round_of_events() -> None:
+    record = sockets.Record(windows=[(10.0, 11.0), (20.0, 21.0)])
+    record.requests = [(8.0, 9.5), (9.5, 10.5), (10.2, 10.4), (10.5, 20.5), (20.0, 22.0), (22.0, 23.0)]
+
+    assert record.times(during=True) == pytest.approx([1.0, 0.2, 10.0, 2.0])
+    assert record.times(during=False) == [1.5, 1.0]
 
 
 def test_every_contender_and_scenario_can_be_chosen_by_one_name() -> None:
