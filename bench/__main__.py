@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import contenders, report, scenarios
+from . import contenders, facts, page, plot, report, scenarios
 from .contender import Contender
 from .figures import rounded
 from .results import Reading, Results
@@ -20,9 +20,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--contenders", default="", help="only these queues, or queue/setting, with commas between")
     parser.add_argument("--quick", action="store_true", help="small counts: whether all works, not how fast")
     parser.add_argument("--list", action="store_true", help="name the scenarios and the contenders")
-    parser.add_argument("--from", dest="stored", type=Path, help="make the tables of a file of results, not measuring")
-    parser.add_argument("--json", type=Path, help="where the results go, as JSON")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--from", dest="stored", type=Path, help="make tables and plots of these results, not measuring"
+    )
+    parser.add_argument(
+        "--page", type=Path, help="where the tables go, and beside it plots and results (docs/benchmarks.md)"
+    )
+    parser.add_argument("--json", type=Path, help="where the results of this run alone go, as JSON")
+    options = parser.parse_args(arguments)
+    if not options.quick:
+        options.page = options.page or page.DEFAULT
+    return options
 
 
 def chosen_scenarios(names: str) -> list[Scenario]:
@@ -53,24 +61,42 @@ def main(arguments: Sequence[str]) -> int:
         for contender in taking_part:
             print(f"{contender.key:32} {contender.label}")
         return 0
-    results = Results.load(options.stored) if options.stored else Results()
-    if not options.stored:
-        measure(results, chosen, taking_part, options)
-    for scenario in chosen:
-        print(f"\n{scenario.title}\n\n{report.table(results, scenario, taking_part)}")
+    if options.stored:
+        results = Results.load(options.stored)
+    else:
+        results = measured(chosen, taking_part, options)
+        for scenario in chosen:
+            print(f"\n{scenario.title}\n\n{report.table(results, scenario, taking_part)}")
     if options.json:
         results.save(options.json)
+    if options.page:
+        write(options.page, results)
     return 0
 
 
-def measure(
-    results: Results, chosen: Sequence[Scenario], taking_part: Sequence[Contender], options: argparse.Namespace
-) -> None:
+def write(where: Path, results: Results) -> None:
+    """Put results into the page, its plots, and the file beside it. What they do not have stays as it was stored."""
+    folder = page.folder_of(where)
+    stored = Results.stored(page.results_of(where)).replaced_by(results)
+    stored.save(page.results_of(where))
+    blocks = report.blocks(stored, scenarios.ALL, contenders.ALL, folder.name)
+    where.write_text(page.filled(where.read_text(encoding="utf-8"), blocks), encoding="utf-8")
+    for scenario in scenarios.ALL:
+        bars = plot.bars(stored, scenario, contenders.ALL)
+        if bars:
+            picture = plot.chart(scenario.title, scenario.columns[0].heading, bars)
+            (folder / f"{scenario.name}.svg").write_text(picture, encoding="utf-8")
+    print(f"\nThe tables are in {where}, plots and results in {folder}/.")
+
+
+def measured(chosen: Sequence[Scenario], taking_part: Sequence[Contender], options: argparse.Namespace) -> Results:
     runner = Runner(taking_part, lambda sentence: print(sentence, flush=True), quick=options.quick)
     runner.install()
+    results = Results(facts.of_machine(), facts.versions_of(dict.fromkeys(one.name for one in taking_part)))
     for reading in runner.run(chosen, options.rounds):
         results.readings.append(reading)
         print(told(reading), flush=True)
+    return results
 
 
 def told(reading: Reading) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OURS = "minicelery"
 #: How many tasks still wait, told by one cheap command.
 Waiting = Callable[[Any], int]
 
@@ -34,6 +35,10 @@ class Contender:
     @property
     def label(self) -> str:
         return f"{self.title}, {self.setting}"
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name == OURS
 
     @property
     def key(self) -> str:

@@ -1,5 +1,6 @@
 """Numbers of several rounds as one: the median and the range."""
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ def share(values: Iterable[float], part: float) -> float:
 
 def rounded(value: float) -> str:
     """Three significant digits, for people: 12,300 · 4.56 · 0.00789."""
+    if not math.isfinite(value):
+        return "–"
     if value == 0:
         return "0"
     if abs(value) >= 100:

@@ -36,6 +36,17 @@ class Results:
                 found.setdefault(name, []).append(value)
         return {name: Spread.of(values) for name, values in found.items()}
 
+    def has(self, scenario: str, contender: str) -> bool:
+        """Whether it was measured, be it without success."""
+        return any(True for _ in self._of(scenario, contender))
+
+    def replaced_by(self, newer: "Results") -> "Results":
+        """These, but what was measured again with its newer readings only."""
+        again = {(one.scenario, one.contender) for one in newer.readings}
+        kept = [one for one in self.readings if (one.scenario, one.contender) not in again]
+        facts, versions = {**self.facts, **newer.facts}, {**self.versions, **newer.versions}
+        return Results(facts, versions, kept + newer.readings)
+
     def failure(self, scenario: str, contender: str) -> str:
         """Why it has no figures: the last reason that it gave."""
         return next((one.failure for one in reversed([*self._of(scenario, contender)]) if one.failure), "")
@@ -46,6 +57,11 @@ class Results:
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def stored(cls, path: Path) -> Self:
+        """Those of a file, or none if there is no such file yet."""
+        return cls.load(path) if path.exists() else cls()
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -47,7 +47,15 @@ def test_a_share_of_the_values_lies_at_or_below_it() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.012345, "0.0123"), (4.567, "4.57"), (99.95, "100"), (123.4, "123"), (36_512.7, "36,500")],
+    [
+        (0, "0"),
+        (0.012345, "0.0123"),
+        (4.567, "4.57"),
+        (99.95, "100"),
+        (123.4, "123"),
+        (36_512.7, "36,500"),
+        (float("nan"), "–"),
+    ],
 )
 def test_numbers_for_people_have_three_digits(value: float, text: str) -> None:
     assert figures.rounded(value) == text
@@ -64,13 +72,6 @@ def test_a_table_has_the_best_first_and_who_failed_last_with_the_reason() -> Non
         "| Huey, 2×5 | 45 (40 – 50) |",
         "| Rq, 2×5 | – it would / not start |",
     ]
-
-
-def test_a_scenario_with_conditions_has_a_line_for_each() -> None:
-    growth = Scenario("growth", "Growth", RATE.columns, lambda _: {}, conditions=(("few", "10 wait"), ("many", "All")))
-    found = Results(readings=[Reading("growth", "ours/2×5", 1, {"few_rate": 3.0, "many_rate": 2.0})])
-
-    assert report.table(found, growth, [contender("ours")]).splitlines()[2:] == ["| 10 wait | 3 |", "| All | 2 |"]
 
 
 def test_where_one_setting_is_enough_the_one_made_for_the_scenario_stands_for_its_queue() -> None:
