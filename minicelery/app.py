@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from .batch import gather
 from .broker import Broker
 from .config import PREFIX, Config
 from .connection import Clients, connect
@@ -132,8 +133,12 @@ class MiniCelery:
         return self.sender.send(message)[0]
 
     def submit_many(self, calls: Iterable[Signature[R]]) -> list[AsyncResult[R]]:
-        """Send many calls, a round trip for some hundred. All calls are checked before the first is sent."""
-        messages = [_message_of(call) for call in calls]
+        """Send many calls, a round trip for some hundred. All calls are checked before the first is sent.
+
+        Raises an ``InvalidInput`` that names the call by its number, as in ``/17/args/0``. What ``RedisUnavailable``
+        and ``TaskIdTaken`` have left behind, they say themselves.
+        """
+        messages = gather(calls, _message_of, "/{}".format)
         return [result for result, _ in self.sender.send_many(messages)]
 
     def message(

@@ -1,6 +1,6 @@
 """The way from an app to Redis: sends messages, and answers the questions of result handles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .broker import Broker
@@ -14,6 +14,7 @@ from .watch import Watch
 from .world import World
 
 BATCH = 200
+_MOST_SHOWN = 20
 
 
 class Dispatch:
@@ -34,29 +35,33 @@ class Dispatch:
             error.task_id = message.id
             raise
         if status is None:
-            raise _taken([message.id])
+            raise TaskIdTaken(_taken_words([message.id]), "/task_id")
         return AsyncResult(message.id, self), status
 
     def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
         """Submit messages in batches, a round trip each.
 
-        Raises ``TaskIdTaken`` where an id belongs to another task; all others of its batch are submitted. A
-        ``RedisUnavailable`` has the handles of what was submitted before it in ``submitted``.
+        Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
+        handles of what was submitted before it in ``submitted``: of the batch that it met all may be there or none, and
+        of those behind it nothing is.
         """
-        sent: list[tuple[AsyncResult[Any], Status]] = []
         waiting = list(messages)
-        for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
-            try:
-                statuses = self._broker.enqueue(batch)
-            except RedisUnavailable as error:
-                error.submitted = [result for result, _ in sent]
-                error.task_id = waiting[0].id if len(waiting) == 1 else None
-                raise
-            taken = [message.id for message, status in zip(batch, statuses, strict=True) if status is None]
-            if taken:
-                raise _taken(taken)
-            sent += [(AsyncResult(m.id, self), s) for m, s in zip(batch, statuses, strict=True) if s is not None]
+        statuses: list[Status | None] = []
+        try:
+            for start in range(0, len(waiting), BATCH):
+                statuses += self._broker.enqueue(waiting[start : start + BATCH])
+        except RedisUnavailable as away:
+            away.submitted = [AsyncResult(m.id, self) for m, status in zip(waiting, statuses, strict=False) if status]
+            away.task_ids = [message.id for message in waiting]
+            away.task_id = waiting[0].id if len(waiting) == 1 else None
+            raise
+        sent: list[tuple[AsyncResult[Any], Status]]
+        sent = [(AsyncResult(m.id, self), s) for m, s in zip(waiting, statuses, strict=True) if s is not None]
+        if len(sent) < len(waiting):
+            places = [place for place, status in enumerate(statuses) if status is None]
+            error = TaskIdTaken(_taken_words([waiting[place].id for place in places]), "/task_id")
+            error.places, error.task_ids = places, [message.id for message in waiting]
+            raise error
         return sent
 
     def task(self, task_id: str) -> TaskRecord:
@@ -69,5 +74,6 @@ class Dispatch:
         return self._broker.forget(task_id, FINISHED, self._world.nonce())
 
 
-def _taken(task_ids: list[str]) -> TaskIdTaken:
-    return TaskIdTaken(f"another task already has the id {', '.join(task_ids)}; use a fresh one", "/task_id")
+def _taken_words(task_ids: Sequence[str]) -> str:
+    more = f" and {len(task_ids) - _MOST_SHOWN:,} more" if len(task_ids) > _MOST_SHOWN else ""
+    return f"another task already has the id {', '.join(task_ids[:_MOST_SHOWN])}{more}; use a fresh one"

@@ -19,6 +19,11 @@ class InvalidInput(MiniCeleryError):
         self.detail = detail
         self.pointer = pointer
 
+    def move_into(self, place: str) -> None:
+        """Say that what was looked at stands at ``place`` in something larger."""
+        self.pointer = place + self.pointer
+        self.args = (f"{self.pointer}: {self.detail}",)
+
 
 class InvalidPayload(InvalidInput):
     """A value is not plain JSON within the limits, so it could not come back unchanged."""
@@ -82,7 +87,14 @@ class DamagedTask(TaskNotFound):
 
 
 class TaskIdTaken(InvalidInput):
-    """Another task already has this id; use a fresh id, or the same name, arguments and queue."""
+    """Another task already has this id; use a fresh id, or the same name, arguments and queue.
+
+    Of a batch, ``places`` has the numbers of the calls that were refused so; all others are submitted. ``task_ids`` has
+    the ids of all its calls.
+    """
+
+    places: Sequence[int] = ()
+    task_ids: Sequence[str] = ()
 
 
 class NotADeadLetter(MiniCeleryError):
@@ -120,11 +132,12 @@ class RedisUnavailable(MiniCeleryError):
 
     What was asked may have been done all the same, if only the answer was lost. A submission is therefore
     repeated under its ``task_id``, which the error has. Of ``submit_many``, ``submitted`` has the handles of what
-    was answered before.
+    was answered before, and ``task_ids`` the ids of all its calls.
     """
 
     submitted: Sequence[object] = ()
     task_id: str | None = None
+    task_ids: Sequence[str] = ()
 
 
 class RedisUnreachable(RedisUnavailable):

@@ -6,14 +6,16 @@ from typing import Any
 from flask import Blueprint, Response, url_for
 
 from .. import codec, events
+from ..batch import gather
 from ..names import check_queue
 from . import schemas
-from .requests import celery, load_body, load_query
+from .requests import celery, load_batch, load_query, load_submission
 
 
 def register(blueprint: Blueprint) -> None:
     """Add the API's routes to a blueprint."""
     blueprint.post("/tasks")(submit)
+    blueprint.post("/tasks/batch")(submit_batch)
     blueprint.get("/tasks/<task_id>")(task)
     blueprint.get("/queue/stats")(stats)
     blueprint.get("/queue/dead-letter")(dead_letters)
@@ -24,10 +26,18 @@ def register(blueprint: Blueprint) -> None:
 
 def submit() -> Response:
     """Submit a task."""
-    message = celery().message(**load_body(schemas.Submission()))
+    message = celery().message(**load_submission())
     result, status = celery().sender.send(message)
     body = {"task_id": result.id, "status": status.value, "max_retries": message.max_retries}
     return answer(body, HTTPStatus.ACCEPTED, Location=url_for(".task", task_id=result.id))
+
+
+def submit_batch() -> Response:
+    """Submit many tasks."""
+    app = celery()
+    messages = gather(load_batch(), lambda call: app.message(**call), "/tasks/{}".format)
+    app.sender.send_many(messages)
+    return answer({"count": len(messages), "task_ids": [message.id for message in messages]}, HTTPStatus.ACCEPTED)
 
 
 def task(task_id: str) -> Response:

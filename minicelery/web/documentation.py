@@ -41,6 +41,15 @@ OPERATIONS = (
         problems=(400, 403, 409, 413, 415, 422, 503),
         headers=("Location",),
     ),
+    Operation(
+        "post",
+        "/tasks/batch",
+        "Submit many tasks",
+        202,
+        schemas.BatchSubmitted,
+        body=schemas.Batch,
+        problems=(400, 403, 409, 413, 415, 422, 503),
+    ),
     Operation("get", "/tasks/{task_id}", "Read a task", 200, schemas.TaskState, problems=(404, 503)),
     Operation(
         "get",

@@ -25,7 +25,8 @@ from ..errors import (
 _AWAY = "Redis can't be used at the moment"
 _FULL = "Redis has no memory left; there is room again once tasks and results are gone, or with a higher maxmemory"
 _FOREIGN = "Another program has put something else under a key of this queue; `minicelery doctor` names it"
-_UNSURE = "Redis has the task, but no replica has confirmed it in time"
+_UNSURE = "Redis has what was sent, but no replica has confirmed it in time"
+MOST_FAULTS = 20
 RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
 CONTENT_TYPE = "application/problem+json"
 
@@ -56,6 +57,8 @@ def of_error(error: MiniCeleryError) -> Response:
     status = next(status for kind, status in _STATUSES if isinstance(error, kind))
     near = error.did_you_mean if isinstance(error, UnknownTask) else None
     more = {"did_you_mean": near} if near else {}
+    if isinstance(error, TaskIdTaken) and error.task_ids:
+        return _of_taken(error, status)
     if isinstance(error, InvalidInput):
         return problem(status, str(error), [{"pointer": error.pointer, "detail": error.detail}], **more)
     if isinstance(error, RedisUnavailable):
@@ -65,6 +68,8 @@ def of_error(error: MiniCeleryError) -> Response:
 
 def _of_redis(error: RedisUnavailable, status: HTTPStatus) -> Response:
     """The cause names hosts and ports; it is for our log."""
+    if error.task_ids:
+        return _of_batch(error, status)
     more: dict[str, Any] = {"task_id": error.task_id} if error.task_id else {}
     again = "submit it again under this task_id" if more else "try again"
     if isinstance(error, RedisFull):
@@ -76,6 +81,31 @@ def _of_redis(error: RedisUnavailable, status: HTTPStatus) -> Response:
     if isinstance(error, NotReplicated):
         return problem(status, f"{_UNSURE}: {again}; it stays one task.", **more)
     return problem(status, f"{_AWAY}; {'the task may be there: ' if more else ''}{again}.", **more)
+
+
+def _of_batch(error: RedisUnavailable, status: HTTPStatus) -> Response:
+    """Part of a batch may be there. Repeated under the same ids it is safe, whatever is there by then."""
+    causes = ((RedisFull, _FULL), (ForeignData, _FOREIGN), (NotReplicated, _UNSURE), (RedisUnavailable, _AWAY))
+    cause = next(words for kind, words in causes if isinstance(error, kind))
+    others = "the others are not" if isinstance(error, (RedisFull, ForeignData)) else "some further ones may be"
+    there, ids = len(error.submitted), list(error.task_ids)
+    detail = (
+        f"{cause}. Of {len(ids):,} tasks {there:,} are in Redis, in their order, and {others}. Submit all again, each "
+        "with its id of task_ids as its task_id: what is there stays one task."
+    )
+    response = problem(status, detail, submitted=there, task_ids=ids)
+    if isinstance(error, ForeignData):
+        del response.headers["Retry-After"]
+    return response
+
+
+def _of_taken(error: TaskIdTaken, status: HTTPStatus) -> Response:
+    """Of a batch all those are submitted whose id is not taken."""
+    ids = list(error.task_ids)
+    detail = "another task already has this id; use a fresh one"
+    faults = [{"pointer": f"/tasks/{place}/task_id", "detail": detail} for place in error.places[:MOST_FAULTS]]
+    told = f"{len(error.places):,} of {len(ids):,} tasks have an id that another task has; all others are submitted."
+    return problem(status, told, faults, submitted=len(ids) - len(error.places), task_ids=ids)
 
 
 def of_http(error: HTTPException) -> Response:

@@ -11,6 +11,10 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from .. import codec
 from ..app import EXTENSION, MiniCelery
 from ..errors import InvalidInput, InvalidPayload, nearest
+from . import schemas
+
+# Making a schema takes longer than all else that is done for a request.
+_SUBMISSION, _BATCH = schemas.Submission(), schemas.Batch()
 
 MOST_FAULTS = 20
 MOST_SHOWN = 100  #: characters of a name that is not ours
@@ -36,8 +40,20 @@ def celery() -> MiniCelery:
         raise RuntimeError("this Flask app has no Mini-Celery; call MiniCelery(...).init_app(app) first") from None
 
 
-def load_body(schema: ma.Schema) -> dict[str, Any]:
-    """The JSON object in the body, checked. ``BadJson``, ``InvalidFields``, or an HTTP error of 413 or 415."""
+def load_submission() -> dict[str, Any]:
+    """The task in the body, checked. ``BadJson``, ``InvalidFields``, or an HTTP error of 413 or 415."""
+    value = _load_object()
+    return value if schemas.is_plain(value) else checked(_SUBMISSION, value)
+
+
+def load_batch() -> list[dict[str, Any]]:
+    """The tasks in the body, checked. Errors as of ``load_submission``."""
+    tasks: list[dict[str, Any]] = checked(_BATCH, _load_object())["tasks"]
+    return tasks
+
+
+def _load_object() -> dict[str, Any]:
+    """The JSON object in the body."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("send JSON, with the header Content-Type: application/json")
     try:
@@ -46,7 +62,7 @@ def load_body(schema: ma.Schema) -> dict[str, Any]:
         raise BadJson(error.detail) from error
     if not isinstance(value, dict):
         raise InvalidFields([("", f"the body is a JSON {_kind(value)}; send an object")])
-    return _load(schema, value)
+    return value
 
 
 def _read_body(most: int) -> bytes:
@@ -67,20 +83,21 @@ def _read_body(most: int) -> bytes:
 
 def load_query(schema: ma.Schema) -> dict[str, Any]:
     """The query string, checked."""
-    return _load(schema, request.args.to_dict())
+    return checked(schema, request.args.to_dict())
 
 
-def _load(schema: ma.Schema, value: dict[str, Any]) -> dict[str, Any]:
+def checked(schema: ma.Schema, value: dict[str, Any]) -> dict[str, Any]:
+    """``value`` as the schema loads it, or ``InvalidFields``."""
     try:
         return cast(dict[str, Any], schema.load(value))
     except ma.ValidationError as error:
-        raise InvalidFields(_faults(error.messages_dict, list(schema.fields))) from error
+        raise InvalidFields(_faults(error.messages_dict, schema)) from error
 
 
-def _faults(messages: dict[str, Any], known: list[str]) -> list[tuple[str, str]]:
+def _faults(messages: dict[str, Any], schema: ma.Schema) -> list[tuple[str, str]]:
     """marshmallow's nested messages as (pointer, detail) pairs, the first of them if there are many."""
     found = _walk(messages, "")
-    shown = [(pointer, _sentence(message, pointer, known)) for pointer, message in islice(found, MOST_FAULTS)]
+    shown = [(pointer, _sentence(message, pointer, schema)) for pointer, message in islice(found, MOST_FAULTS)]
     more = sum(1 for _ in found)
     return [*shown, ("", f"and {more} more")] if more else shown
 
@@ -94,11 +111,19 @@ def _walk(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
         yield from _walk(inner, pointer if name == "_schema" else pointer + step)
 
 
-def _sentence(message: str, pointer: str, known: list[str]) -> str:
+def _sentence(message: str, pointer: str, schema: ma.Schema) -> str:
     if message == "Unknown field.":
-        near = nearest(pointer[1:], known)
+        outer, _, name = pointer.rpartition("/")
+        known = list((_inner(schema, outer) or schema).fields)
+        near = nearest(name, known)
         return "unknown field" + (f"; did you mean '{near}'?" if near else f"; known are {', '.join(known)}")
     return message
+
+
+def _inner(schema: ma.Schema, pointer: str) -> ma.Schema | None:
+    """The schema of the members of the list that a pointer leads into."""
+    members = getattr(schema.fields.get(pointer.split("/")[1]), "inner", None) if pointer else None
+    return members.schema if isinstance(members, ma.fields.Nested) else None
 
 
 def _kind(value: Any) -> str:

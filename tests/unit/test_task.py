@@ -181,9 +181,10 @@ def test_many_calls_are_sent_in_order(add: Any, fake_app: MiniCelery) -> None:
 
 
 def test_a_wrong_call_among_many_keeps_all_back(add: Any, fake_app: MiniCelery) -> None:
-    with pytest.raises(InvalidArguments):
+    with pytest.raises(InvalidArguments, match=r"^/1/args: ") as caught:
         fake_app.submit_many([add.s(1), add.s()])
 
+    assert caught.value.pointer == "/1/args"
     assert fake_app.inspector.queue_length("default") == 0
 
 
