@@ -139,6 +139,12 @@ def test_a_full_server_refuses_writes_rather_than_evict(server: EmbeddedServer) 
     assert ask(server.port, "CONFIG", "GET", "maxmemory-policy") == b"noeviction"
 
 
+def test_a_hash_with_values_of_some_hundred_bytes_is_stored_densely(server: EmbeddedServer) -> None:
+    ask(server.port, "HSET", "dense", "args", "x" * 1024)
+
+    assert ask(server.port, "OBJECT", "ENCODING", "dense") in {b"listpack", b"ziplist"}
+
+
 def test_a_server_listens_on_this_machine_only(server: EmbeddedServer) -> None:
     assert ask(server.port, "CONFIG", "GET", "bind") == b"127.0.0.1"
 
