@@ -121,6 +121,8 @@ def exchange(client: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
 
     Does what a pipeline of redis-py's does, for a fraction of the work. Nothing is ever sent twice.
     """
+    if not commands:
+        return []
     pool = client.connection_pool
     connection = pool.get_connection()
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from . import codec
-from .connection import Client, translated
+from .connection import Client, exchange, translated
 from .errors import DamagedTask, TaskNotFound
 from .keys import Keys
 from .record import TaskRecord, parse
@@ -45,14 +45,11 @@ class Inspector:
     def _answers(self, task_ids: Sequence[str]) -> list[Any]:
         """What HGETALL says of each task: its fields, or that they are none."""
         with translated("reading tasks"):
-            pipe = self._client.pipeline(transaction=False)
-            for task_id in task_ids:
-                pipe.hgetall(self._keys.task(task_id))
-            answers = pipe.execute(raise_on_error=False)
+            answers = exchange(self._client, [("HGETALL", self._keys.task(task_id)) for task_id in task_ids])
             for answer in answers:
                 if isinstance(answer, Exception) and not _is_foreign(answer):
                     raise answer
-            return answers
+        return [answer if isinstance(answer, Exception) else _pairs(answer) for answer in answers]
 
     def queue_length(self, queue: str) -> int:
         with translated("reading a queue"):
@@ -137,6 +134,11 @@ def _record(answer: Any) -> TaskRecord | None:
         return parse(answer) if answer and not _is_foreign(answer) else None
     except (KeyError, ValueError):
         return None
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    """The fields and values that RESP2 has one behind the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _is_foreign(answer: Any) -> bool:

@@ -86,7 +86,5 @@ def delete(task_id: str) -> Response:
 
 def answer(body: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:
     """JSON exactly as the codec writes it, whatever the Flask app's own JSON settings are."""
-    response = Response(codec.write(body), status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    response.headers.update(headers)
-    return response
+    told = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers.items()]
+    return Response(codec.write(body), status.value, told)

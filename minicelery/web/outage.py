@@ -58,7 +58,7 @@ def register(blueprint: Blueprint) -> None:
 
     def outage() -> Outage:
         app = celery()
-        return outages.setdefault(id(app), Outage(app.world.monotonic))
+        return outages.get(id(app)) or outages.setdefault(id(app), Outage(app.world.monotonic))
 
     def admit() -> Response | None:
         if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS:
