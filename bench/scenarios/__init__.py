@@ -1,10 +1,11 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, growth, latency, recovery, sending, sockets
+from . import boot, cost, drain, growth, ideal, latency, recovery, sending, sockets
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
+    *ideal.SCENARIOS,
     *sending.SCENARIOS,
     *latency.SCENARIOS,
     *cost.SCENARIOS,

@@ -16,7 +16,7 @@ FROM, TO = 0.1, 0.9
 
 
 def drain(trial: Trial, *, task: str) -> Figures:
-    """The rate over the middle of the backlog; commands and processor time of Redis over the whole of it."""
+    """The rate over the middle of the backlog, and the processor time of Redis over the whole of it."""
     count = backlog(trial.contender, task, QUICK if trial.quick else SECONDS)
     trial.fill(task, count)
     samples: list[tuple[float, int]] = []
@@ -26,9 +26,11 @@ def drain(trial: Trial, *, task: str) -> Figures:
         samples.append((time.monotonic(), count - left))
         return left == 0
 
+    before = trial.stage.reading()
     with trial.workers():
         trial.until(is_empty, PATIENCE, f"draining {count} tasks", every=SAMPLES)
-    return {"rate": rate_of(samples, count)}
+        cpu = trial.stage.reading().cpu - before.cpu
+    return {"rate": rate_of(samples, count), "cpu": 1e6 * cpu / count}
 
 
 def backlog(contender: Contender, task: str, seconds: float) -> int:
@@ -47,7 +49,7 @@ def rate_of(samples: list[tuple[float, int]], count: int) -> float:
 
 
 def _scenario(name: str, title: str, task: str) -> Scenario:
-    columns = (Column("rate", "tasks a second", more_is_better=True),)
+    columns = (Column("rate", "tasks a second", more_is_better=True), Column("cpu", "µs of Redis a task"))
     return Scenario(name, title, columns, functools.partial(drain, task=task))
 
 

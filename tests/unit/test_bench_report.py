@@ -162,7 +162,9 @@ def test_stored_results_become_page_and_plots_without_measuring(tmp_path: Path) 
 
     assert command.main(["--from", str(stored), "--page", str(where)]) == 0
 
-    assert f"| {ours.label} | 1,230 |  |\n| {peer.label} | 617 | × 2 |\n\n![" in where.read_text(encoding="utf-8")
+    assert f"| {ours.label} | 1,230 | – |  |\n| {peer.label} | 617 | – | × 2 |\n\n![" in where.read_text(
+        encoding="utf-8"
+    )
     assert "1,230" in (tmp_path / "page" / "drain.svg").read_text(encoding="utf-8")
     assert Results.load(tmp_path / "page" / "results.json") == Results.load(stored)
 
