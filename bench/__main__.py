@@ -1,6 +1,7 @@
 """The command: `python -m bench`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,13 @@ def told(reading: Reading) -> str:
     return f"round {reading.round}  {reading.scenario:12} {reading.contender:32} {figures or 'failed'}"
 
 
+def stop(number: int, frame: object) -> None:
+    """On SIGTERM as on Ctrl-C: leave through whatever ends servers and workers."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
+import psutil
+from redis import RedisError
+
 from . import environments
 from .contender import Contender
 from .results import Reading
@@ -45,7 +48,7 @@ class Runner:
             return Reading(scenario.name, contender.key, number, failure=self._missing[contender.name])
         try:
             figures = self._measure(scenario, contender)
-        except Failed as failure:
+        except (Failed, RedisError, psutil.Error, OSError) as failure:
             self._say(f"{scenario.name}: {contender.label}: {failure}")
             return Reading(scenario.name, contender.key, number, failure=str(failure))
         return Reading(scenario.name, contender.key, number, figures)

@@ -22,9 +22,10 @@ class Column:
 class Scenario:
     """``measure`` gives the figures of one trial.
 
-    With ``one_setting`` a queue takes part in one setting only: the one that is for this scenario, else its first.
-    With ``once`` it is measured in the first round alone. ``names`` limits it to these queues. Where there are
-    ``conditions``, each with its words, its table has a line for each; the figures' names begin with the condition's.
+    With ``one_setting`` a queue takes part in one setting only: the one that is for this scenario, else its first;
+    with ``reliable`` the first in which it keeps tasks, if it has such. With ``once`` it is measured in the first round
+    alone. ``names`` limits it to these queues. Where there are ``conditions``, each with its words, its table has a
+    line for each; the figures' names begin with the condition's.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Scenario:
     columns: tuple[Column, ...]
     measure: Callable[[Trial], Figures]
     one_setting: bool = False
+    reliable: bool = False
     once: bool = False
     names: tuple[str, ...] = ()
     conditions: tuple[tuple[str, str], ...] = ()
@@ -42,7 +44,7 @@ class Scenario:
         if not self.one_setting:
             return fitting
         first: dict[str, Contender] = {}
-        for one in sorted(fitting, key=lambda one: self.name not in one.only):
+        for one in sorted(fitting, key=lambda one: (self.name not in one.only, self.reliable and not one.keeps)):
             first.setdefault(one.name, one)
         return [one for one in fitting if first[one.name] is one]
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,7 @@ from .stage import Stage
 
 INSIDE = environments.ROOT / "bench" / "inside"
 GRACE = 5.0
+PATIENCE = 60.0
 LINES_SHOWN = 3
 
 
@@ -56,6 +58,8 @@ class Trial:
         assert self._sender.stdout is not None
         self._sender.stdin.write(json.dumps({"do": deed, **wish}).encode() + b"\n")
         self._sender.stdin.flush()
+        if not select.select([self._sender.stdout], [], [], PATIENCE)[0]:
+            raise Failed(f"the sender did not {deed} within {PATIENCE:g} s")
         line = self._sender.stdout.readline()
         if not line:
             raise Failed(f"the sender ended: {self._last_words('sender')}")

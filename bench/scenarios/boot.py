@@ -14,6 +14,6 @@ def boot(trial: Trial) -> Figures:
         return {"seconds": time.monotonic() - begun}
 
 
-SCENARIOS = (
-    Scenario("boot", "From the start of the workers to the first result", (Column("seconds", "seconds"),), boot, True),
-)
+TITLE = "From the start of the workers to the first result"
+
+SCENARIOS = (Scenario("boot", TITLE, (Column("seconds", "seconds"),), boot, one_setting=True),)

@@ -5,6 +5,7 @@ import time
 import psutil
 
 from ..scenario import Column, Figures, Scenario
+from ..stage import Meter
 from ..trial import Trial, tree_of
 from .latency import warm_up
 
@@ -18,9 +19,9 @@ def of_a_task(trial: Trial) -> Figures:
     """Sent one by one, then worked off. Commands within scripts count; those of our own looking do not."""
     count = QUICK if trial.quick else TASKS
     trial.ask("enqueue", task="noop", count=1)
-    empty = trial.stage.reading()
+    empty = _settled(trial)
     trial.ask("enqueue", task="noop", count=count)
-    queued = trial.stage.reading()
+    queued = _settled(trial)
     looks = 0
 
     def is_empty() -> bool:
@@ -30,13 +31,19 @@ def of_a_task(trial: Trial) -> Figures:
 
     with trial.workers():
         trial.until(is_empty, PATIENCE, f"{count} tasks")
-    done = trial.stage.reading()
+    done = _settled(trial)
     return {
         "commands": (done.commands - empty.commands - looks) / count,
         "cpu_us": (done.cpu - empty.cpu) / count * 1e6,
         "queued_bytes": (queued.memory - empty.memory) / count,
         "finished_bytes": (done.memory - empty.memory) / count,
     }
+
+
+def _settled(trial: Trial) -> Meter:
+    """A reading after the server has given back the buffers of connections, which it looks at once a second."""
+    time.sleep(0.1 if trial.quick else 1.2)
+    return trial.stage.reading()
 
 
 def of_idling(trial: Trial) -> Figures:

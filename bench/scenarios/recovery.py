@@ -71,6 +71,7 @@ SCENARIOS = (
         ),
         recovery,
         one_setting=True,
+        reliable=True,
         once=True,
     ),
 )

@@ -86,6 +86,14 @@ def test_where_one_setting_is_enough_the_one_made_for_the_scenario_stands_for_it
     assert replace(RATE, names=("ours",)).those_of([plain, ours]) == [ours]
 
 
+def test_where_keeping_tasks_matters_a_queue_takes_part_in_a_setting_that_keeps_them() -> None:
+    fast, careful = replace(contender("celery"), keeps=False), replace(contender("celery"), setting="late")
+
+    assert replace(RATE, one_setting=True).those_of([fast, careful]) == [fast]
+    assert replace(RATE, one_setting=True, reliable=True).those_of([fast, careful]) == [careful]
+    assert replace(RATE, one_setting=True, reliable=True).those_of([fast]) == [fast]
+
+
 def test_results_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     found = results(huey=[40.0])
     found.facts["cores"] = "2"
