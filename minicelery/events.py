@@ -29,6 +29,9 @@ FINAL = frozenset({EventName.COMPLETED, EventName.FAILED, EventName.DELETED})
 #: What a watcher is sent unless it asks for all.
 USUAL = frozenset(EventName) - {EventName.QUEUED, EventName.SCHEDULED}
 
+_OPENING = '{"event":"'
+_NAMES = {name.value: name for name in EventName}
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -40,11 +43,10 @@ class Event:
 
 def parse(text: str) -> Event | None:
     """The event of a published text, or ``None`` for anything that no script of ours has written."""
-    head, _, _ = text.removeprefix('{"event":"').partition('"')
-    try:
-        return Event(EventName(head), text)
-    except ValueError:
+    if not text.startswith(_OPENING):
         return None
+    name = _NAMES.get(text[len(_OPENING) : text.find('"', len(_OPENING))])
+    return Event(name, text) if name else None
 
 
 def describe(record: TaskRecord) -> dict[str, Any]:

@@ -283,9 +283,9 @@ class Channels:
 
     def _heed(self, reply: Any) -> None:
         match reply:
-            case ["message", str(channel), str(text)]:
+            case ["message", channel, text]:
                 self._listener.heard(channel, text)
-            case ["subscribe", str(channel), _]:
+            case ["subscribe", channel, _]:
                 self._confirm(channel)
             case hiredis.ReplyError():
                 self._lose(RedisUnavailable(f"Redis refuses to send live events: {reply}"))

@@ -17,20 +17,14 @@ MOST_BYTES = 1_048_576
 
 @dataclass(eq=False, slots=True)
 class _Delivery:
-    """An event, framed once, and who is to be sent it: those who watched when it came."""
+    """An event, framed once, and who is to be sent it: those who watched when it came. ``then`` is the task's next."""
 
+    topic: Topic
     event: Event
     frame: bytes
     viewers: tuple[Viewer, ...]
     begun: int = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.viewers) - self.begun
-
-    def take(self, most: int) -> tuple[Viewer, ...]:
-        start, self.begun = self.begun, min(len(self.viewers), self.begun + most)
-        return self.viewers[start : self.begun]
+    then: "_Delivery | None" = None
 
 
 class Fanout:
@@ -42,8 +36,8 @@ class Fanout:
 
     def __init__(self, show: Callable[[Sequence[Viewer], Event, bytes], None]) -> None:
         self._show = show
-        self._queues: dict[Topic, deque[_Delivery]] = {}
-        self._turns: deque[Topic] = deque()
+        self._turns: deque[_Delivery] = deque()
+        self._last: dict[Topic, _Delivery] = {}
         self._sends = 0
         self._bytes = 0
 
@@ -58,14 +52,20 @@ class Fanout:
         """Have an event sent to all who watch the topic now."""
         if not topic.viewers:
             return
-        queue = self._queues.get(topic)
-        if queue is None:
-            queue = self._queues[topic] = deque()
-            self._turns.append(topic)
-        elif self.is_full and _outdates(event, queue[-1]):
-            self._count(queue.pop(), -1)
-        queue.append(_Delivery(event, framed(event.text), tuple(topic.viewers)))
-        self._count(queue[-1], 1)
+        delivery = _Delivery(topic, event, framed(event.text), tuple(topic.viewers))
+        last = self._last.get(topic)
+        if last is None:
+            self._turns.append(delivery)
+        elif self.is_full and _outdates(event, last):
+            self._sends += len(delivery.viewers) - len(last.viewers)
+            self._bytes += len(delivery.frame) - len(last.frame)
+            last.event, last.frame, last.viewers = event, delivery.frame, delivery.viewers
+            return
+        else:
+            last.then = delivery
+        self._last[topic] = delivery
+        self._sends += len(delivery.viewers)
+        self._bytes += len(delivery.frame)
 
     def hand_out(self) -> None:
         """Send one slice."""
@@ -73,23 +73,23 @@ class Fanout:
         while left and self._turns:
             left -= self._send(self._turns.popleft(), left)
 
-    def _send(self, topic: Topic, most: int) -> int:
-        queue = self._queues[topic]
-        delivery = queue[0]
-        viewers = delivery.take(most)
+    def _send(self, delivery: _Delivery, most: int) -> int:
+        viewers = delivery.viewers[delivery.begun : delivery.begun + most]
         self._show(viewers, delivery.event, delivery.frame)
         self._sends -= len(viewers)
-        if not delivery.left:
-            self._bytes -= len(queue.popleft().frame)
-        if queue:
-            self._turns.append(topic)
+        delivery.begun += len(viewers)
+        if delivery.begun < len(delivery.viewers):
+            self._turns.append(delivery)
         else:
-            del self._queues[topic]
+            self._end(delivery)
         return len(viewers)
 
-    def _count(self, delivery: _Delivery, sign: int) -> None:
-        self._sends += sign * delivery.left
-        self._bytes += sign * len(delivery.frame)
+    def _end(self, delivery: _Delivery) -> None:
+        self._bytes -= len(delivery.frame)
+        if delivery.then:
+            self._turns.append(delivery.then)
+        else:
+            del self._last[delivery.topic]
 
 
 def _outdates(event: Event, waiting: _Delivery) -> bool:
