@@ -23,7 +23,7 @@ from ..scenario import Column, Figures, Scenario
 from ..trial import Failed, Trial
 
 SOCKETS, EVENTS = 10_000, 15
-QUICK_SOCKETS, QUICK_EVENTS = 200, 2
+QUICK_SOCKETS, QUICK_EVENTS = 200, 10
 FILES_FOR_OTHERS = 256
 REST = 0.5
 ENQUEUED_AT_ONCE = 100

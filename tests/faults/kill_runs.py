@@ -104,8 +104,11 @@ class Run:
     def finished(self) -> int:
         return sum(record.finished for record in self.records())
 
-    def has_finished_more(self, than: int) -> bool:
-        return self.finished() > than
+    def waiting(self) -> int:
+        return self.app.inspector.queue_length("default")
+
+    def has_taken_of(self, waiting: int) -> bool:
+        return self.waiting() < waiting
 
     def has_finished_all(self) -> bool:
         return self.finished() == len(self._ids)
@@ -165,8 +168,8 @@ def kill_trees(options: KillOptions, folder: Path) -> Figures:
         started, worker = time.time(), run.start_worker()
         held: list[int] = []
         for _ in range(options.kills):
-            before = run.finished()
-            wait_until(partial(run.has_finished_more, before), options.patience, "the work of a new worker")
+            before = run.waiting()
+            wait_until(partial(run.has_taken_of, before), options.patience, "the work of a new worker")
             time.sleep(run.random.uniform(0, longest))
             worker.process.kill()
             worker.process.wait(10)

@@ -46,13 +46,17 @@ class Scene:
 
     def linger(self) -> Any:
         """A task that takes a minute in its first run, and no time in the next."""
-        return self._send("linger", str(self.crew.folder / f"marker{len(self.results)}"), {})
+        return self._send("linger", self._marker(), {})
+
+    def announced(self, seconds: float) -> Any:
+        """A task that takes so long, for ``lingering`` to wait for."""
+        return self._send("announced", self._marker(), {}, seconds)
 
     def running(self, *results: Any) -> None:
         wait_until(lambda: all(one.status is Status.RUNNING for one in results), PATIENCE, "the start")
 
     def lingering(self, *results: Any) -> None:
-        """Wait until the first run of each is on its way."""
+        """Wait until the first run of each is on its way. A task that is RUNNING may still be given back."""
         self.running(*results)
         markers = [Path(one.record.args[1]) for one in results]
         wait_until(lambda: all(marker.exists() for marker in markers), PATIENCE, "the first run")
@@ -63,8 +67,11 @@ class Scene:
             assert result.get(PATIENCE) == answer(number)
         assert [str(violation) for violation in self.app.doctor.violations()] == []
 
-    def _send(self, name: str, detail: object, options: dict[str, Any]) -> Any:
-        result = self.app.tasks.find(name).apply_async([len(self.results), detail], **options)
+    def _marker(self) -> str:
+        return str(self.crew.folder / f"marker{len(self.results)}")
+
+    def _send(self, name: str, detail: object, options: dict[str, Any], *more: object) -> Any:
+        result = self.app.tasks.find(name).apply_async([len(self.results), detail, *more], **options)
         self.results.append(result)
         return result
 

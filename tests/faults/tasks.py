@@ -42,6 +42,14 @@ def linger(number: int, marker: str) -> int:
     return -1
 
 
+@app.task
+def announced(number: int, marker: str, seconds: float) -> int:
+    """Makes the marker when it begins."""
+    Path(marker).touch()
+    time.sleep(seconds)
+    return answer(number)
+
+
 @app.task(bind=True, max_retries=5, retry_backoff=0.05)
 def stumble(self: TaskContext, number: int, times: int) -> int:
     """Fails some times, and succeeds then."""

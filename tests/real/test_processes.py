@@ -21,6 +21,16 @@ def pids_at_work(tasks: MiniCelery) -> set[object]:
     return {worker.info["pid"] for worker in tasks.inspector.workers() if worker.lease > 0}
 
 
+def all_at_work(tasks: MiniCelery, processes: int) -> None:
+    """Wait until each of so many processes has run a task. They are registered before they are ready."""
+    seen: set[int] = set()
+    wait_until(
+        lambda: seen.add(call(tasks, "pid").get(PATIENCE)) or len(seen) == processes,  # type: ignore[func-returns-value]
+        PATIENCE,
+        "the work of all processes",
+    )
+
+
 def test_tasks_run_in_several_processes_at_once(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "1", "--processes", "3").ready()
 
@@ -36,7 +46,7 @@ def test_tasks_run_in_several_processes_at_once(crew: Crew, tasks: MiniCelery) -
 
 def test_when_one_process_dies_the_others_go_on_and_it_is_replaced(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "1", "--processes", "2", MINICELERY_LEASE="600").ready()
-    wait_until(lambda: len(pids_at_work(tasks)) == 2, what="both processes")
+    all_at_work(tasks, 2)
     naps = [call(tasks, "announced_nap", 1) for _ in range(2)]
     wait_until(lambda: all(nap.record.progress for nap in naps), what="the start of both")
     before = {child.pid for child in children(worker)}
@@ -101,7 +111,7 @@ def test_a_process_that_has_used_too_much_memory_is_replaced(crew: Crew, tasks: 
 
 def test_a_new_release_works_beside_the_old_one_which_drains(crew: Crew, tasks: MiniCelery) -> None:
     old = crew.start("--threads", "1", "--processes", "2").ready()
-    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both processes")
+    all_at_work(tasks, 2)
     naps = [call(tasks, "nap", 1) for _ in range(2)]
     wait_until(lambda: statuses(tasks, naps)["RUNNING"] == 2, what="the start of both")
     new = crew.start("--threads", "1", "--processes", "2").ready()

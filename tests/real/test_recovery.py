@@ -11,6 +11,7 @@ from minicelery.connection import connect
 from minicelery.embedded import EmbeddedServer, ServerOptions
 from tests.conftest import make_app
 from tests.real.conftest import Crew, declare
+from tests.real.test_processes import all_at_work
 from tests.real.test_worker import PATIENCE, call, lawful
 from tests.stack import wait_until
 
@@ -20,7 +21,7 @@ LONG = "600"
 
 def test_a_restarted_worker_does_not_wait_for_the_lease_of_the_killed_one(crew: Crew, tasks: MiniCelery) -> None:
     first = crew.start("--threads", "2", "--processes", "2", MINICELERY_LEASE=LONG).ready()
-    wait_until(lambda: len(tasks.inspector.workers()) == 2, what="both processes")
+    all_at_work(tasks, 2)
     naps = [call(tasks, "nap", 1) for _ in range(4)]
     wait_until(lambda: all(nap.status.value == "RUNNING" for nap in naps), what="the start of all")
 

@@ -118,9 +118,8 @@ def test_a_shutdown_that_becomes_a_hard_one_loses_nothing(scene: Scene) -> None:
 
 def test_what_finished_during_a_warm_shutdown_is_not_run_again_after_a_kill(scene: Scene) -> None:
     worker = scene.start("--grace", "60")
-    long, short = scene.linger(), scene.work(1.0)
-    scene.lingering(long)
-    scene.running(short)
+    long, short = scene.linger(), scene.announced(1.0)
+    scene.lingering(long, short)
 
     worker.signal(signal.SIGTERM)
     wait_until(lambda: short.status is Status.SUCCESS, PATIENCE, "the end of the short one")
