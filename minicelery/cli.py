@@ -3,19 +3,22 @@
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from . import codec, events, logs, up
 from .app import MiniCelery, read_config
+from .batch import gather
 from .config import Config
-from .errors import InvalidInput, MiniCeleryError
+from .errors import InvalidInput, MiniCeleryError, RedisUnavailable
 from .loading import load_app
 from .operations import dead, doctor, queues
 from .terminal import Group, app_option, redis_option, with_app
 from .version import __version__
+from .web import requests
 from .worker.order import WorkerOptions
 from .worker.parent import Parent
 from .world import World
@@ -133,12 +136,40 @@ def enqueue(
     click.echo(codec.write(result.get(timeout)))
 
 
+@main.command("enqueue-many")
+@with_app
+@click.argument("lines", type=click.File("rb"), metavar="FILE")
+def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
+    """Submit the tasks of a file, a JSON object a line as of POST /tasks; - is standard input.
+
+    Nothing is submitted if a line is wrong. Prints the ids, in the order of the lines. If Redis goes away in between,
+    prints those of the tasks that are there for certain; with a task_id in each line the whole file can be repeated.
+    """
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    messages = gather(
+        filled,
+        lambda one: app.message(**requests.submission_of(codec.decode_foreign(one[1]))),
+        lambda place: f"line {filled[place][0]}",
+    )
+    try:
+        results = [result for result, _ in app.sender.send_many(messages)]
+    except RedisUnavailable as error:
+        _print_ids(error.submitted)
+        raise
+    _print_ids(results)
+
+
 @main.command("task")
 @with_app
 @click.argument("task_id")
 def show_task(app: MiniCelery, task_id: str) -> None:
     """Print what is known about a task, as JSON."""
     _print_json(events.describe(app.inspector.task(task_id)))
+
+
+def _print_ids(results: Iterable[Any]) -> None:
+    for result in results:
+        click.echo(result.id)
 
 
 def _value(text: str) -> Any:

@@ -50,6 +50,9 @@ def _advice(error: MiniCeleryError) -> Iterator[str]:
             yield "Nothing was changed."
         else:
             yield f"The task may be there; repeating it is safe with --task-id {error.task_id}"
+    elif isinstance(error, RedisUnavailable) and error.task_ids:
+        yield f"Of {len(error.task_ids)} tasks {len(error.submitted)} are there for certain, in order."
+        yield "It is safe to repeat those that have a task_id of their own."
     if isinstance(error, RedisUnreachable):
         yield "Is it running? Name it by MINICELERY_REDIS_URL, or start one: minicelery up"
     if isinstance(error, UnknownTask) and {"add", "countdown", "flaky"} <= set(error.known):

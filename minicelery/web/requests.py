@@ -42,7 +42,13 @@ def celery() -> MiniCelery:
 
 def load_submission() -> dict[str, Any]:
     """The task in the body, checked. ``BadJson``, ``InvalidFields``, or an HTTP error of 413 or 415."""
-    value = _load_object()
+    return submission_of(_load_object())
+
+
+def submission_of(value: Any) -> dict[str, Any]:
+    """A task as a JSON value describes it, or ``InvalidFields``."""
+    if not isinstance(value, dict):
+        raise InvalidFields([("", f"this is a JSON {_kind(value)}; send an object")])
     return value if schemas.is_plain(value) else checked(_SUBMISSION, value)
 
 

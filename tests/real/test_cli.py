@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -50,6 +51,56 @@ def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
     done = run("enqueue", "add", "2", "3", "--wait")
 
     assert (done.returncode, done.stdout) == (0, "5\n")
+
+
+def test_the_lines_of_a_file_are_submitted_in_order(run: Run, crew: Crew, tasks: MiniCelery, tmp_path: Path) -> None:
+    crew.start()
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(f'{{"name": "add", "args": [{x}, 1], "task_id": "t{x}"}}\n\n' for x in range(250)))
+
+    done = run("enqueue-many", str(file))
+    again = run("enqueue-many", str(file))
+
+    assert (done.returncode, done.stdout.split()) == (0, [f"t{x}" for x in range(250)])
+    assert again.stdout == done.stdout
+    assert [tasks.result(f"t{x}").get(timeout=20) for x in (0, 249)] == [1, 250]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"name": "add", "args": [1]}', "line 3/args: "),
+        ('{"name": "add", "args": 1}', "line 3: /args: give a list"),
+        ('{"name": "add", "eta": 1}', "line 3: /eta: "),
+        ("[]", "line 3: this is a JSON array"),
+        ("{", "line 3: not JSON"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_is_submitted(
+    run: Run, tasks: MiniCelery, tmp_path: Path, line: str, words: str
+) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(f'{{"name": "add", "args": [1, 2]}}\n\n{line}\n')
+
+    done = run("enqueue-many", str(file))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert list(tasks.inspector.task_ids()) == []
+
+
+def test_lines_that_could_not_be_submitted_are_told_from_those_that_were(run: Run, own: Own, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    line = json.dumps({"name": "fail", "args": ["x" * 500]})
+    file.write_text(f"{line}\n" * 1500)
+    own.client.config_set("maxmemory", own.client.info("memory")["used_memory"] + 900_000)
+
+    done = run("enqueue-many", str(file), MINICELERY_REDIS_URL=own.url)
+
+    there = len(done.stdout.split())
+    assert done.returncode == 3
+    assert 0 < there < 1500
+    assert f"Of 1500 tasks {there} are there for certain" in done.stderr
 
 
 def test_negative_numbers_are_arguments_and_no_options(run: Run, crew: Crew) -> None:
