@@ -1,14 +1,18 @@
 """Waiting for a result over a link that fails now and then."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.errors import RedisUnavailable
+from minicelery.errors import RedisUnavailable, TaskNotFound
 from minicelery.record import TaskRecord
+from minicelery.testing import drain
 from minicelery.watch import Watch
 from minicelery.world import World
+from tests.stack import wait_until
 
 
 class Flaky:
@@ -48,3 +52,78 @@ def test_blips_far_apart_are_each_forgiven(fake_app: MiniCelery) -> None:
 def test_a_long_outage_is_told(fake_app: MiniCelery) -> None:
     with pytest.raises(RedisUnavailable, match="can't be reached to wait"):
         _wait(fake_app, "+-----------")
+
+
+@pytest.fixture
+def results(real_app: MiniCelery) -> Callable[[], int]:
+    """Submits a task, waits for its result while it is run, and tells what that was."""
+
+    @real_app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    def one_more() -> int:
+        result = add.delay(1, 2)
+        got: list[int] = []
+        waiter = threading.Thread(target=lambda: got.append(result.get(timeout=10)))
+        waiter.start()
+        channel = real_app.keys.events(result.id)
+        wait_until(lambda: dict(real_app.clients.commands.pubsub_numsub(channel))[channel], what="the subscription")
+        drain(real_app)
+        waiter.join()
+        return got[0]
+
+    return one_more
+
+
+def _connections(app: MiniCelery) -> int:
+    return int(app.clients.commands.info("stats")["total_connections_received"])
+
+
+def test_who_waits_next_takes_the_connection_of_who_has_waited_before(
+    results: Callable[[], int], real_app: MiniCelery
+) -> None:
+    assert results() == 3
+    before = _connections(real_app)
+
+    assert [results() for _ in range(3)] == [3, 3, 3]
+
+    assert _connections(real_app) == before
+    ours = f"{real_app.keys.prefix}*"
+    wait_until(lambda: not real_app.clients.commands.pubsub_channels(ours), what="the end of the subscriptions")
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_replaced_at_once(
+    results: Callable[[], int], real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results() == 3
+    real_app.clients.commands.client_kill_filter(_type="normal", skipme=True)
+    watch = real_app.sender._watch  # type: ignore[attr-defined]
+    monkeypatch.setattr(watch, "_world", replace(World(), sleep=lambda _: pytest.fail("it paused")))
+
+    assert results() == 3
+
+
+def test_a_forked_process_makes_connections_of_its_own(
+    results: Callable[[], int], real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results() == 3
+    before = _connections(real_app)
+    watch = real_app.sender._watch  # type: ignore[attr-defined]
+    monkeypatch.setattr(watch._kept[-1], "_pid", 0)
+
+    assert results() == 3
+
+    assert _connections(real_app) == before + 1
+
+
+def test_what_has_finished_is_answered_over_a_kept_connection_too(
+    results: Callable[[], int], real_app: MiniCelery
+) -> None:
+    assert results() == 3
+    ended = real_app.tasks.find("add").delay(2, 2)
+    drain(real_app)
+
+    assert [ended.get(timeout=5), ended.get(timeout=0), ended.get()] == [4, 4, 4]
+    with pytest.raises(TaskNotFound):
+        real_app.result("nobody").get(timeout=5)
