@@ -12,9 +12,14 @@ local there_before
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue = unpack(ARGV, base, base + 4)
-  local there = seen[id] or redis.pcall('HMGET', key.task(id), 'status', 'name', 'args', 'kwargs', 'queue')
-  if there.err then return foreign(key.task(id)) end
-  if not there[1] then
+  local there = seen[id]
+  if not there then
+    -- Nearly always there is no such task, and that is all there is to know.
+    local status = redis.pcall('HGET', key.task(id), 'status')
+    if type(status) == 'table' then return foreign(key.task(id)) end
+    there = status and redis.call('HMGET', key.task(id), 'status', 'name', 'args', 'kwargs', 'queue')
+  end
+  if not there then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
     if wait then due = at + wait end
     if due and due <= at then due = nil end

@@ -61,10 +61,13 @@ local function is_ours(where, kind)
   return kinds[where] == kind or kinds[where] == 'none'
 end
 
+local readies, bells = {}, {}
+
 -- The list of what is ready in a queue, or in its quarantine if that is the lane, and the bell of that list.
 local function line(queue, lane)
   if lane == 'quarantine' then return key.quarantine(queue), key.quarantine_bell(queue) end
-  return key.queue(queue), key.bell(queue)
+  if not readies[queue] then readies[queue], bells[queue] = key.queue(queue), key.bell(queue) end
+  return readies[queue], bells[queue]
 end
 
 -- For each way that a task can go, the key of another program that is in its way; nil if it can go.
@@ -161,7 +164,7 @@ local function whole(id, ...)
   end
   if task.id ~= id then return nil, 'id' end
   if not HOMES[task.status] then return nil, 'status' end
-  if key.queue(task.queue) == key.dead_letter() then return nil, 'queue' end
+  if line(task.queue) == key.dead_letter() then return nil, 'queue' end
   return task
 end
 

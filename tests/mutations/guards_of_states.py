@@ -105,8 +105,8 @@ _REPEATS = (
         "enqueue does not know a submission again",
         "a submission repeated after a lost answer is two tasks",
         f"{_LUA}/enqueue.lua",
-        "  if not there[1] then\n",
-        "  if not seen[id] then\n",
+        "  if not there then\n    local wait,",
+        "  if not seen[id] then\n    local wait,",
         (f"{_TRANSITIONS}::test_a_submission_that_is_repeated_is_one_task",),
     ),
     Mutation(
