@@ -5,7 +5,7 @@ from ..contender import Contender, in_sorted_set
 WORKER = ("-m", "arq", "with_arq.WorkerSettings")
 
 
-def _setting(setting: str, processes: int) -> Contender:
+def _setting(setting: str, processes: int, *only: str) -> Contender:
     return Contender(
         name="arq",
         title="arq",
@@ -16,7 +16,8 @@ def _setting(setting: str, processes: int) -> Contender:
         pace=2_000,
         slots=50 * processes,
         bulk=True,
+        only=only,
     )
 
 
-SETTINGS = (_setting("1×50 jobs, poll 1 ms", 1), _setting("2×50 jobs, poll 1 ms", 2))
+SETTINGS = (_setting("1×50 jobs, poll 1 ms", 1), _setting("2×50 jobs, poll 1 ms", 2, "drain", "drain-spin"))

@@ -4,7 +4,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
-broker = RedisBroker(url=work.URL, heartbeat_timeout=5_000, maintenance_chance=10_000)
+broker = RedisBroker(url=work.URL, heartbeat_timeout=5_000, maintenance_chance=100_000)
 broker.add_middleware(Results(backend=RedisBackend(url=work.URL)))
 dramatiq.set_broker(broker)
 tasks = {

@@ -77,6 +77,7 @@ SCENARIOS = (
         ),
         of_a_task,
         one_setting=True,
+        once=True,
     ),
     Scenario(
         "idle",

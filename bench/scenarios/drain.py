@@ -63,7 +63,8 @@ def _scenario(name: str, title: str, task: str) -> Scenario:
     columns = [Column("rate", "tasks a second", more_is_better=True), Column("cpu", "µs of Redis a task")]
     if task == "nap":
         columns.append(Column("share", "% of what its slots could do"))
-    return Scenario(name, title, tuple(columns), functools.partial(drain, task=task))
+    measure = functools.partial(drain, task=task)
+    return Scenario(name, title, tuple(columns), measure, one_setting=task != "noop")
 
 
 SCENARIOS = (

@@ -8,7 +8,7 @@ from ..trial import Trial
 
 PAUSE = 0.005
 RATE = 200.0
-SECONDS = 4.0
+SECONDS = 3.0
 #: One sender can't do much more, and the load is to be on the workers.
 MOST = 2_000.0
 COLUMNS = (Column("p50", "p50, ms"), Column("p99", "p99, ms"))
@@ -24,11 +24,18 @@ def from_idle(trial: Trial) -> Figures:
 
 def under_load(trial: Trial, *, half: bool) -> Figures:
     """So many tasks a second, each telling how long after its sending it ran."""
-    rate = min(trial.contender.pace / 2, MOST) if half else RATE
     with trial.workers():
         warm_up(trial)
+        rate = half_load(trial) if half else RATE
         answer = trial.ask("paced", rate=rate, count=int(rate * (0.2 if trial.quick else SECONDS)))
     return {**_in_ms(answer["seconds"]), "rate": answer["rate"]}
+
+
+def half_load(trial: Trial) -> float:
+    """Half of what the sender and the workers reach together on this machine when the sender does not wait."""
+    count = max(100, trial.contender.pace // (20 if trial.quick else 3))
+    done: float = trial.ask("paced", rate=1e9, count=count)["done"]
+    return min(done / 2, MOST)
 
 
 def warm_up(trial: Trial) -> None:
