@@ -1,6 +1,7 @@
 """The Redis schema: every key and channel, spelled in this module only, for Python and for Lua."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 
@@ -107,11 +108,16 @@ _RULES = [
 ]
 
 
-def lua_names() -> str:
-    """Lua source that spells the same keys: ``key.task(id)``, given a local ``prefix``; and how long some live."""
+def lua_names(used: Container[str]) -> str:
+    """Lua source that spells the same keys: ``key.task(id)``, given a local ``prefix``; and how long some live.
+
+    It has those whose names are ``used``.
+    """
     # One table, written at once: a table that grows entry by entry would cost each call of a script a microsecond more.
     lines = [f"local CLAIMS_KEPT = {CLAIMS_KEPT}", "local key = {"]
     for pattern in SCHEMA:
+        if pattern.name not in used:
+            continue
         before, _, after = pattern.template.partition("{}")
         part = " .. part" if "{}" in pattern.template else ""
         rest = f" .. '{after}'" if after else ""

@@ -12,7 +12,8 @@ from redis.exceptions import NoScriptError
 
 from .connection import Client, exchange, is_passing, is_silent, translated
 from .errors import NotReplicated
-from .keys import Keys, lua_names
+from .keys import Keys
+from .linking import link
 from .world import World
 
 _FIRST_PAUSE = 0.02
@@ -24,7 +25,7 @@ Call = tuple[str, Sequence[str], Sequence[Any]]
 
 @dataclass(frozen=True)
 class Script:
-    """One Lua script, ready to send: its own file behind the names of the keys and the shared prelude."""
+    """One Lua script, ready to send: its own file behind the names of keys and what it uses of the prelude."""
 
     name: str
     text: str
@@ -35,7 +36,7 @@ class Script:
 def load(name: str) -> Script:
     folder = resources.files(__package__) / "lua"
     prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
-    text = f"local prefix = ARGV[1]\n{lua_names()}\n{prelude}\n{body}"
+    text = link(prelude, body)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

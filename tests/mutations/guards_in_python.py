@@ -29,9 +29,9 @@ _CLOCK = (
         "the time is written into the scripts when they are loaded",
         "no lease of that process ever ends, and nothing delayed comes due",
         "minicelery/scripts.py",
-        '    text = f"local prefix = ARGV[1]\\n{lua_names()}\\n{prelude}\\n{body}"\n',
+        "    text = link(prelude, body)\n",
         "    import time\n"
-        '    text = f"local prefix = ARGV[1]\\n{lua_names()}\\n{prelude}\\n{body}"\n'
+        "    text = link(prelude, body)\n"
         "    text = text.replace(\"redis.call('TIME')\", \"{'%.0f', '0'}\" % time.time())\n",
         (f"{_CLOCKS}::test_all_times_of_a_task_are_those_of_redis",),
     ),

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from minicelery.connection import Clients
-from minicelery.keys import lua_names
+from minicelery.linking import link
 from tests.mutations.catalogue import MUTATIONS
 from tests.mutations.mutation import ROOT, Mutation
 
@@ -40,10 +40,9 @@ def test_a_mutated_file_is_still_a_program(mutation: Mutation, real_clients: Cli
     if mutation.file.endswith(".py"):
         ast.parse(text)
         return
-    folder = (ROOT / mutation.file).parent
-    prelude = text if mutation.file.endswith("prelude.lua") else (folder / "prelude.lua").read_text(encoding="utf-8")
-    body = "" if prelude is text else text
+    prelude = (ROOT / mutation.file).with_name("prelude.lua").read_text(encoding="utf-8")
+    source = text if mutation.file.endswith("prelude.lua") else link(prelude, text)
     try:
-        real_clients.commands.script_load(f"local prefix = ARGV[1]\n{lua_names()}\n{prelude}\n{body}")
+        real_clients.commands.script_load(source)
     except redis.ResponseError as error:
         pytest.fail(str(error))
