@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -31,6 +32,25 @@ def tree_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         root = psutil.Process(process.pid)
         return [root, *root.children(recursive=True)]
     return []
+
+
+def kill_session(leader: int) -> None:
+    """kill -9 for all processes of a session, until none is left: one may just have started another.
+
+    The session, as its members stay in it when their parent dies or they make a process group of their own. A worker
+    that outlived its trial would take processor time from all that follow.
+    """
+    while members := [pid for pid in psutil.pids() if _session_of(pid) == leader]:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _session_of(pid: int) -> int:
+    """0 for a process that is gone or only waits for its parent to look at it."""
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        return 0 if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE else os.getsid(pid)
+    return 0
 
 
 class Failed(Exception):
@@ -85,15 +105,13 @@ class Trial:
                 launch.ask_to_end(process)
             for process in started:
                 launch.end(process, GRACE)
+                kill_session(process.pid)
                 self._running.pop(process, None)
 
     def kill_workers(self, workers: list[subprocess.Popen[bytes]]) -> None:
-        """kill -9 for the whole tree of each, so that nothing of it can clean up behind the rest."""
+        """kill -9 for all that each has started, so that nothing of it can clean up behind the rest."""
         for process in workers:
-            tree = tree_of(process)
-            for member in tree:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    member.kill()
+            kill_session(process.pid)
             process.wait()
             self._running.pop(process, None)
 
@@ -118,7 +136,8 @@ class Trial:
     def close(self) -> None:
         """End whatever still runs."""
         for process in self._running:
-            launch.kill(process)
+            kill_session(process.pid)
+            process.wait()
         self._running.clear()
         self._logs.cleanup()
 

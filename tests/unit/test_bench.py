@@ -1,12 +1,16 @@
 """The parts of the benchmark that compute and write: figures, choices, tables."""
 
+import contextlib
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import __main__ as command
-from bench import contenders, environments, figures, report, scenarios
+from bench import contenders, environments, figures, report, scenarios, trial
 from bench.contender import Contender, in_list
 from bench.results import Reading, Results
 from bench.scenario import Column, Scenario
@@ -92,6 +96,20 @@ def test_where_keeping_tasks_matters_a_queue_takes_part_in_a_setting_that_keeps_
     assert replace(RATE, one_setting=True).those_of([fast, careful]) == [fast]
     assert replace(RATE, one_setting=True, reliable=True).those_of([fast, careful]) == [careful]
     assert replace(RATE, one_setting=True, reliable=True).those_of([fast]) == [fast]
+
+
+def test_what_a_worker_has_started_ends_with_its_session_even_where_its_parent_is_gone() -> None:
+    orphan = "import os, time; os.fork() and os._exit(0); os.setpgrp(); print(os.getpid(), flush=True); time.sleep(60)"
+    leader = subprocess.Popen([sys.executable, "-c", orphan], stdout=subprocess.PIPE, start_new_session=True, text=True)
+    assert leader.stdout is not None
+    with leader.stdout as said:
+        pid = int(said.readline())
+    leader.wait()
+
+    trial.kill_session(leader.pid)
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_results_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
