@@ -52,7 +52,7 @@ def _in_ms(seconds: list[float]) -> dict[str, float]:
 
 def _under_load(name: str, title: str, *, half: bool) -> Scenario:
     columns = (*COLUMNS, Column("rate", "tasks a second"))
-    return Scenario(name, title, columns, functools.partial(under_load, half=half), one_setting=True)
+    return Scenario(name, title, columns, functools.partial(under_load, half=half), one_setting=True, once=half)
 
 
 SCENARIOS = (

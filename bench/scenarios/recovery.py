@@ -9,7 +9,7 @@ TASKS = 500
 KILLS = 10
 #: The next kill comes when so many more have run, or after so long without that.
 STEP = TASKS // (KILLS + 1)
-STALLED = 4.0
+STALLED = 3.0
 #: What is not back by then counts as lost.
 PATIENCE = 30.0
 LOOK = 0.01
