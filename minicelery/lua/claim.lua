@@ -65,21 +65,25 @@ for i = 4, #KEYS, 2 do
     local want = #taken == 0 and 1 or most - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
-      local task = not seen[ids[j]] and whole(ids[j], 'args', 'kwargs')
+      local task = not is_full and not seen[ids[j]] and whole(ids[j], 'args', 'kwargs')
       local is_waiting = task and task.status == 'PENDING'
-      is_full = is_waiting and not fits(task)
+      is_full = is_full or is_waiting and not fits(task)
       if is_full then break end
       if is_waiting then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
+      is_full = is_waiting and spent >= budget
       seen[ids[j]] = true
       offset = offset + 1
     end
   end
   popped[i], lengths[i] = offset, length
+  -- What else is there concerns only who was woken: it passes the ring on for what it leaves behind.
+  if (is_full or #taken >= count) and woken ~= '1' then break end
 end
 
 if not is_ours(claimed, 'hash') then return foreign(claimed) end
 if #KEYS < 4 then pass_full_memory(workers) end
 for i = 4, #KEYS, 2 do
+  if not popped[i] then break end
   -- In a full memory these may be the first writes: each queue that is looked into is left shorter, or without a bell.
   if popped[i] > 0 then redis.call('LTRIM', KEYS[i], 0, -(popped[i] + 1)) end
   if popped[i] == lengths[i] then
