@@ -5,6 +5,9 @@ import threading
 from .pace import PATIENCE
 
 _TRADERS = 2
+#: Seconds of work that are worth to wake a thread for. For less the one that has claimed is done with it before others
+#: have got hold of Python's lock, and they only take turns in finding nothing left.
+_WORTH_WAKING = 0.0005
 _AHEAD = 8  #: tasks of one claim from which on it is worth to claim more before they are used up
 
 
@@ -49,7 +52,7 @@ class Crew:
             self._brought = brought
             self._seconds = seconds / max(1, brought)
             if self._resting:
-                self._changed.notify(max(1, brought - 1))
+                self._changed.notify(_helpers(brought, seconds))
 
     def is_low(self, left: int) -> bool:
         """Whether a quarter of what a claim has brought is used up and nobody is claiming, so that it is time to."""
@@ -70,3 +73,8 @@ class Crew:
     def come_back(self) -> None:
         with self._changed:
             self._at_the_door -= 1
+
+
+def _helpers(brought: int, seconds: float) -> int:
+    """How many of those that rest are to go on, for tasks that take so long together."""
+    return 1 if brought < 2 else min(brought - 1, int(seconds / _WORTH_WAKING))

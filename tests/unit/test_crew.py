@@ -51,6 +51,30 @@ def test_a_third_thread_claims_too_while_claims_bring_a_single_task_each(crew: C
     assert crew.begin_trade(0) is not None
 
 
+@pytest.mark.parametrize(
+    ("brought", "seconds", "woken"),
+    [
+        (0, 0.0, 1),  # to look for itself
+        (1, 5.0, 1),  # to claim for itself, as that one task is in a hand
+        (50, 0.0001, 0),
+        (50, 0.0011, 2),
+        (50, 0.050, 4),
+        (3, 0.050, 2),
+    ],
+)
+def test_who_rests_is_woken_for_what_is_worth_it(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, brought: int, seconds: float, woken: int
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(crew, "_resting", 4)
+    monkeypatch.setattr(crew._changed, "notify", calls.append)
+    crew.begin_trade(0)
+
+    crew.end_trade(brought, seconds)
+
+    assert [min(4, number) for number in calls] == [woken]
+
+
 def test_nobody_rests_when_nobody_claims(crew: Crew) -> None:
     crew.rest()  # returns at once: with a trade under way it would wait
 
