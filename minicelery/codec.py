@@ -19,6 +19,8 @@ _MANY_DIGITS = re.compile(rf"(?<![0-9])[0-9]{{{_MOST_DIGITS + 1}}}")
 _MOST_OF_A_STEP = 100
 _END = object()
 
+#: The most frequent values: no arguments, no keywords, no result.
+_NOTHING = {tuple: "[]", list: "[]", dict: "{}", type(None): "null"}
 _decoder = json.JSONDecoder()
 # What contains itself ends in a RecursionError without the check for it, and the fault is found by its depth.
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
@@ -31,8 +33,8 @@ def encode(value: Any, pointer: str = "", max_bytes: int = MAX_BYTES) -> str:
     infinities, keys that are not strings, lone surrogates, NUL characters, nesting deeper than
     ``MAX_DEPTH``, integers of more than 4,000 digits, other types, and texts above ``max_bytes`` of UTF-8.
     """
-    if value is None:
-        return "null"
+    if not value and type(value) in _NOTHING:
+        return _NOTHING[type(value)]
     text, size_bytes, reason = "", 0, ""
     try:
         text = _encoder.encode(value)

@@ -129,3 +129,11 @@ def test_what_another_program_has_spaced_differently_is_read_all_the_same() -> N
 def test_what_is_no_json_is_refused_by_decode(text: str) -> None:
     with pytest.raises(ValueError, match=r"line 1 column"):
         codec.decode(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [((), "[]"), ([], "[]"), ({}, "{}"), (None, "null"), (0, "0"), (False, "false"), ("", '""'), (0.0, "0.0")],
+)
+def test_what_is_nothing_keeps_its_type(value: object, text: str) -> None:
+    assert codec.encode(value) == text
