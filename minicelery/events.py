@@ -1,7 +1,7 @@
 """The events of a task: their names, and their form on the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -84,6 +84,25 @@ def connected(record: TaskRecord, described: Mapping[str, Any]) -> list[Event]:
     elif record.status is Status.FAILED:
         found.append(_event(EventName.FAILED, {**basis, "error": record.error, "at": _rfc3339(record.updated_at)}))
     return found
+
+
+def ended(record: TaskRecord, event: Event) -> TaskRecord | None:
+    """A record with the end that a final event tells of its task. Who ran it, and how often, stays as it was read.
+
+    None if it tells of no end: the task was deleted, or the text is not ours.
+    """
+    try:
+        data = codec.decode(event.text)["data"]
+        at = datetime.fromisoformat(data["at"]).timestamp()
+        if data["task_id"] != record.id:
+            return None
+        if event.name is EventName.COMPLETED:
+            end = {"status": Status.SUCCESS, "result": data["result"], "error": None}
+        else:
+            end = {"status": Status.FAILED, "error": {**data["error"]}}
+        return replace(record, **end, retry_count=int(data["retry_count"]), updated_at=at, due=None)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def _event(name: EventName, data: Mapping[str, Any]) -> Event:

@@ -9,7 +9,7 @@ import redis
 
 from .connection import Client, translated
 from .errors import RedisUnavailable
-from .events import FINAL, parse
+from .events import FINAL, Event, ended, parse
 from .inspector import Inspector
 from .keys import Keys
 from .record import TaskRecord
@@ -36,6 +36,9 @@ class Watch:
 
     def wait(self, task_id: str, timeout: float | None, patience: float) -> TaskRecord:
         """The record once the task has finished, or as it is after ``timeout`` seconds (None: no limit).
+
+        If the end is told while we wait, its event says it, and nothing is read again: of what is not in the event
+        (worker, deliveries and the like) the record has what was read before.
 
         A lost connection is taken up again; after ``patience`` seconds without Redis, ``RedisUnavailable``.
         """
@@ -74,14 +77,18 @@ class Watch:
                 if record.finished or left <= 0:
                     ear.turn_away()
                     return record
-                self._until_final(ear, min(left, _RECHECK))
+                event = self._final_event(ear, min(left, _RECHECK))
+                if event and (found := ended(record, event)):
+                    ear.turn_away()
+                    return found
 
-    def _until_final(self, ear: "_Ear", timeout: float) -> None:
+    def _final_event(self, ear: "_Ear", timeout: float) -> Event | None:
         deadline = self._world.monotonic() + timeout
         while (left := deadline - self._world.monotonic()) > 0:
             event = parse(ear.hear(left) or "")
             if event and event.name in FINAL:
-                return
+                return event
+        return None
 
     @contextmanager
     def _keeping(self, ear: "_Ear") -> Iterator[None]:

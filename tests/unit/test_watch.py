@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.errors import RedisUnavailable, TaskNotFound
+from minicelery.errors import RedisUnavailable, TaskFailed, TaskNotFound
+from minicelery.events import Event, EventName, ended
 from minicelery.record import TaskRecord
+from minicelery.states import Status
 from minicelery.testing import drain
 from minicelery.watch import Watch
 from minicelery.world import World
@@ -127,3 +129,83 @@ def test_what_has_finished_is_answered_over_a_kept_connection_too(
     assert [ended.get(timeout=5), ended.get(timeout=0), ended.get()] == [4, 4, 4]
     with pytest.raises(TaskNotFound):
         real_app.result("nobody").get(timeout=5)
+
+
+@pytest.mark.parametrize("is_to_fail", [False, True])
+def test_the_event_of_the_end_is_enough_to_know_the_result(
+    real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch, is_to_fail: bool
+) -> None:
+    @real_app.task(max_retries=0)
+    def work(value: list[int]) -> list[int]:
+        if is_to_fail:
+            raise ValueError("broken")
+        return value
+
+    result = work.delay([12345678901234567])
+    read = real_app.inspector.task
+    reads: list[TaskRecord] = []
+
+    def read_and_run(task_id: str) -> TaskRecord:
+        reads.append(read(task_id))
+        channel = real_app.keys.events(task_id)
+        if dict(real_app.clients.commands.pubsub_numsub(channel))[channel]:
+            drain(real_app)
+        return reads[-1]
+
+    monkeypatch.setattr(real_app.inspector, "task", read_and_run)
+    if is_to_fail:
+        with pytest.raises(TaskFailed, match="ValueError: broken"):
+            result.get(timeout=10)
+    else:
+        assert result.get(timeout=10) == [12345678901234567]
+
+    assert {record.status for record in reads} == {"PENDING"}, "what was read did not say it"
+
+
+@pytest.fixture
+def record(fake_app: MiniCelery) -> TaskRecord:
+    @fake_app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    return add.apply_async((1, 2), task_id="t").record
+
+
+def _told(name: str, data: str) -> Event:
+    return Event(EventName(name), f'{{"event":"{name}","data":{data}}}')
+
+
+_AT = '"at":"2026-01-02T03:04:05.006Z"'
+
+
+def test_a_completed_task_has_result_time_and_retries_of_its_event(record: TaskRecord) -> None:
+    event = _told("completed", '{"task_id":"t","status":"SUCCESS","retry_count":2,"result":[3],' + _AT + "}")
+
+    found = ended(record, event)
+
+    assert found == replace(record, status=Status.SUCCESS, result=[3], retry_count=2, updated_at=1767323045.006)
+
+
+def test_a_failed_task_has_the_error_of_its_event(record: TaskRecord) -> None:
+    event = _told("failed", '{"task_id":"t","status":"FAILED","retry_count":0,"error":{"type":"E"},' + _AT + "}")
+
+    found = ended(record, event)
+
+    assert found
+    assert (found.status, found.error) == (Status.FAILED, {"type": "E"})
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("deleted", '{"task_id":"t","at":"2026-01-02T03:04:05.006Z"}'),
+        ("completed", '{"task_id":"u","retry_count":0,"result":3,' + _AT + "}"),
+        ("completed", '{"task_id":"t","retry_count":0,' + _AT + "}"),
+        ("completed", '{"task_id":"t","retry_count":0,"result":3,"at":"soon"}'),
+        ("failed", '{"task_id":"t","retry_count":0,"error":7,' + _AT + "}"),
+        ("completed", "[]"),
+        ("completed", "{"),
+    ],
+)
+def test_an_event_that_tells_no_end_of_this_task_is_none(record: TaskRecord, name: str, data: str) -> None:
+    assert ended(record, _told(name, data)) is None
