@@ -20,4 +20,4 @@ def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
     )
 
 
-SETTINGS = (_setting(2, 5, 16_000), _setting(1, 5, 9_000), _setting(1, 10, 9_000, "drain-nap"))
+SETTINGS = (_setting(2, 5, 30_000), _setting(1, 5, 28_000), _setting(1, 10, 9_000, "drain-nap"))
