@@ -76,12 +76,14 @@ def test_a_task_of_unknown_length_ends_the_batch_and_is_the_next_one(desk: Desk,
     desk.lawful()
 
 
-def test_a_task_that_ends_the_batch_ends_it_for_all_queues(desk: Desk, taken: Taken) -> None:
+@pytest.mark.parametrize("woken", [False, True])
+def test_a_task_that_ends_the_batch_ends_it_for_all_queues(desk: Desk, taken: Taken, woken: bool) -> None:
+    """Who was woken looks at the other queues all the same, as it passes the ring on."""
     desk.submit("a", queue="high")
     desk.submit("b", queue="high", name=LONG)
     desk.submit("c", queue="low")
 
-    assert taken(queues=("high", "low")) == ["a"]
+    assert taken(queues=("high", "low"), woken=woken) == ["a"]
     assert desk.where("c") == ["PENDING", "ready"]
 
 

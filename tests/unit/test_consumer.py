@@ -272,9 +272,11 @@ def test_a_run_that_is_given_up_records_nothing_and_ends_its_thread(
         assert consumers[0].give_up(delivery.id, delivery.token)
         return Outcome(Status.SUCCESS, "3")
 
-    consumers.append(Consumer(bench(execute), 0))
+    made = bench(execute)
+    consumers.append(Consumer(made, 0))
     consumers[0].run()
 
     assert fake_app.inspector.task(submitted).status is Status.RUNNING
+    assert made.buffer.unrecorded == [], "nobody else records it either"
     assert consumers[0].is_given_up
     assert not Consumer(bench(execute), 0).give_up("t", "1.x"), "nothing runs there"
