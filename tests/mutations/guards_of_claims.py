@@ -273,6 +273,14 @@ _BATCHES_OF_CLAIMS = (
         (f"{_BATCHES}::test_a_task_that_ends_the_batch_ends_it_for_all_queues",),
     ),
     Mutation(
+        "who was woken looks no further once it has enough",
+        "it has taken the ring of a lower queue, and nobody rings again for what waits there",
+        f"{_LUA}/claim.lua",
+        "  if (is_full or #taken >= count) and woken ~= '1' then break end\n",
+        "  if is_full or #taken >= count then break end\n",
+        (f"{_BATCHES}::test_who_was_woken_rings_for_what_it_leaves_in_a_queue_that_it_did_not_get_to",),
+    ),
+    Mutation(
         "claim leaves nothing to others",
         "one thread works off what all could",
         f"{_LUA}/claim.lua",

@@ -87,6 +87,16 @@ def test_a_task_that_ends_the_batch_ends_it_for_all_queues(desk: Desk, taken: Ta
     assert desk.where("c") == ["PENDING", "ready"]
 
 
+def test_who_was_woken_rings_for_what_it_leaves_in_a_queue_that_it_did_not_get_to(desk: Desk, taken: Taken) -> None:
+    desk.submit("a", queue="high", name=LONG)
+    desk.submit("b", queue="low")
+    bell = desk.app.keys.bell("low")
+    desk.app.clients.commands.delete(bell)
+
+    assert taken(queues=("high", "low"), woken=True) == ["a"]
+    assert desk.app.clients.commands.llen(bell) == 1
+
+
 def test_a_batch_goes_on_in_the_next_queue(desk: Desk, taken: Taken) -> None:
     desk.submit("c", "d", queue="low")
     desk.submit("a", "b", queue="high")
