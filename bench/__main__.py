@@ -14,9 +14,16 @@ from .runner import Runner
 from .scenario import Scenario
 
 
+def _rounds(text: str) -> int:
+    """A number of rounds, at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; give 1 or more")
+    return int(text)
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description="Measure Mini-Celery beside other task queues.")
-    parser.add_argument("--rounds", type=int, default=3, help="how often all is measured (3)")
+    parser.add_argument("--rounds", type=_rounds, default=3, help="how often all is measured (3)")
     parser.add_argument("--scenarios", default="", help="only these, by name, with commas between")
     parser.add_argument("--contenders", default="", help="only these queues, or queue/setting, with commas between")
     parser.add_argument("--quick", action="store_true", help="small counts: whether all works, not how fast")

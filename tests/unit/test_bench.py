@@ -163,3 +163,13 @@ def test_every_peer_pins_its_own_version_and_ours_needs_no_environment() -> None
 
     assert environments.pins_of("minicelery") == ""
     assert all(peer in "".join(environments.versions_of(peer)) for peer in peers)
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "x", "1.5", ""])
+def test_what_is_no_number_of_rounds_is_refused_with_the_reason(
+    rounds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.parse([f"--rounds={rounds}"])
+
+    assert "give 1 or more" in capsys.readouterr().err
