@@ -40,6 +40,7 @@ class Buffer:
         self._waiting: deque[tuple[float, Delivery]] = deque()
         self._ended: deque[Ended] = deque()
         self._unrecorded: dict[tuple[str, str], Ended] = {}
+        self._leaving: dict[tuple[str, str], tuple[float, Delivery]] = {}
 
     def put(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Add what one claim has brought."""
@@ -49,7 +50,9 @@ class Buffer:
 
     def put_back(self, late: Iterable[tuple[float, Delivery]]) -> None:
         """Add again what ``late`` has taken out, last first."""
-        self._waiting.extendleft(late)
+        found = [*late]
+        self._waiting.extendleft(found)
+        self.returned(found)
 
     def take(self) -> tuple[float, Delivery] | None:
         """The next task to run, and when it was claimed."""
@@ -59,14 +62,25 @@ class Buffer:
             return None
 
     def late(self, before: float) -> list[tuple[float, Delivery]]:
-        """Take out what was claimed before that moment, the last first."""
+        """Take out what was claimed before that moment, the last first, to be given back."""
         found: list[tuple[float, Delivery]] = []
         try:
             while self._waiting[0][0] < before:
                 found.append(self._waiting.popleft())
         except IndexError:
             pass
+        self._leaving.update({(delivery.id, delivery.token): (at, delivery) for at, delivery in found})
         return found[::-1]
+
+    def returned(self, late: Iterable[tuple[float, Delivery]]) -> None:
+        """Redis has answered for these, or they are in here again."""
+        for _, delivery in late:
+            self._leaving.pop((delivery.id, delivery.token), None)
+
+    @property
+    def leaving(self) -> list[tuple[float, Delivery]]:
+        """All that ``late`` has taken out and Redis has not answered for, the last first."""
+        return [*self._leaving.values()][::-1]
 
     @property
     def waiting(self) -> int:

@@ -75,6 +75,8 @@ class Child:
             selector.register(self._done_read, selectors.EVENT_READ)
             self._pool.start()
             self._until_stopped(selector)
+        self._stopping.set()
+        self._pool.end(_FAREWELL_PATIENCE)
         self._board.leave(behind=self._hand_back())
         return int(self._pool.has_broken)
 
@@ -152,7 +154,8 @@ class Child:
     def _hand_back(self) -> int:
         """Record what has ended, and give back what is still in hand. How much of it is left to the parent, as Redis
         does not take it now."""
-        ended, waiting = self._bench.buffer.unrecorded, self._bench.buffer.late(NEVER)
+        self._bench.buffer.late(NEVER)
+        ended, waiting = self._bench.buffer.unrecorded, self._bench.buffer.leaving
         over = {(one.delivery.id, one.delivery.token) for one in ended}
         held = [one for one in self._board.held() if (one.id, one.token) not in over]
         worker, count = self._order.worker, self._board.count

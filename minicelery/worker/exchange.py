@@ -178,6 +178,7 @@ class Exchange:
         ours = sum(kept or at < recalled for kept, (at, _) in zip(given, waiting, strict=True))
         bench.board.count(self._thread, Count.HANDED_BACK, ours)
         bench.board.count(self._thread, Count.LEASE_LOST, len(given) - ours)
+        bench.buffer.returned(waiting)
         return True
 
     def pass_on(self, delivery: Delivery) -> None:

@@ -27,6 +27,11 @@ class Minder:
     def start(self) -> None:
         self._thread.start()
 
+    def end(self, patience: float) -> None:
+        """Wait until it has ended, now that the child is stopping; for so many seconds at most."""
+        self._bench.buffer.stir()  # out of its sleep
+        self._thread.join(patience)
+
     def _run(self) -> None:
         buffer, world = self._bench.buffer, self._bench.world
         calm_since = world.monotonic()

@@ -37,12 +37,17 @@ class Pool:
         self._lock = threading.Lock()
         self._consumers: list[Consumer] = []
         self._unrecorded: list[tuple[Held, Settlement]] = []
+        self._minder = Minder(bench)
         self._executor = ThreadPoolExecutor(threads + MOST_GIVEN_UP, thread_name_prefix="task")
 
     def start(self) -> None:
         for _ in range(self.threads):
             self._add()
-        Minder(self._bench).start()
+        self._minder.start()
+
+    def end(self, patience: float) -> None:
+        """Wait for what is on its way to Redis in nobody's hand, when the child stops and its threads have ended."""
+        self._minder.end(patience)
 
     @property
     def hanging(self) -> int:

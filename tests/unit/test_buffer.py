@@ -56,6 +56,17 @@ def test_what_redis_has_not_taken_back_is_the_next_again_and_in_order(buffer: Bu
     assert names(buffer.late(NEVER)) == ["c", "b", "a"]
 
 
+def test_what_is_taken_out_to_be_given_back_is_known_until_redis_has_answered(buffer: Buffer) -> None:
+    buffer.put([delivery("a"), delivery("b"), delivery("c")], 1.0)
+    late = buffer.late(NEVER)
+
+    assert names(buffer.leaving) == names(late) == ["c", "b", "a"]
+
+    buffer.returned(late[:1])
+    buffer.put_back(late[1:2])
+    assert names(buffer.leaving) == ["a"]
+
+
 def test_several_claimed_at_once_are_looked_after_and_a_single_one_is_not(buffer: Buffer) -> None:
     buffer.put([delivery("a")], 1.0)
     assert not buffer.stirred.is_set()

@@ -1,7 +1,7 @@
 """What a thread gives to Redis and gets from there, and what the minder does when no thread comes to do it."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
+from minicelery.scripts import Scripts
 from minicelery.states import Status
 from minicelery.trouble import Trouble
 from minicelery.worker.bench import Bench
@@ -202,6 +203,33 @@ def test_the_minder_gives_back_what_waits_longer_than_the_patience(
     assert bench.buffer.waiting == 2
     assert bench.board.totals()[Count.HANDED_BACK] == 2
     assert [delivery.id for delivery in trade(bench, 1)][-2:] == submitted[:2], "at the head again, and in order"
+
+
+def test_the_end_waits_for_what_the_minder_is_giving_back(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    class Slow(Broker):
+        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+            is_asked.set()
+            may_answer.wait(60)
+            return super().release(worker, held)
+
+    app = fake_app
+    slow = replace(bench, broker=Slow(Scripts(app.clients.commands, app.keys, app.world, 1), app.keys, 60))
+    minder = Minder(slow)
+    slow.buffer.put(trade(bench), 0.0)
+    minder.start()
+    assert is_asked.wait(60)
+    slow.stopping.set()
+
+    minder.end(0)
+    assert {delivery.id for _, delivery in slow.buffer.leaving} == set(submitted), "the child's end sees them"
+    may_answer.set()
+    minder.end(60)
+
+    assert (slow.buffer.leaving, slow.board.totals()[Count.HANDED_BACK]) == ([], 4)
 
 
 def test_the_minder_records_outcomes_that_nobody_has_recorded_within_the_patience(
