@@ -22,6 +22,8 @@ class ResultSource(Protocol):
 class AsyncResult(Generic[R]):
     """A task by its id. Every property asks Redis anew; ``TaskNotFound`` where there is no such task."""
 
+    __slots__ = ("_source", "id")
+
     def __init__(self, task_id: str, source: ResultSource) -> None:
         self.id = task_id
         self._source = source

@@ -5,13 +5,16 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import urandom
+
+#: The digit in the place of each that marks the variant of RFC 4122 and leaves two bits to chance.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def _uuid4() -> str:
     """As ``str(uuid.uuid4())``, in a third of the time."""
-    text = secrets.token_hex(16)
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    text = urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True)
