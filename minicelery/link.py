@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
@@ -69,6 +70,15 @@ class _Wary:
         self._sock.settimeout(self.socket_connect_timeout)
         super().on_connect_check_health(check_health)  # type: ignore[misc]
         self._sock.settimeout(self.socket_timeout)
+
+    def pack_command(self: Any, *words: Any) -> Any:
+        """As redis-py does it, without looking at each word first."""
+        if isinstance(words[0], bytes):  # a name that is one word, not to be split
+            try:
+                return [hiredis.pack_command(words)]
+            except TypeError:
+                pass  # what can't be sent, or only by redis-py
+        return super().pack_command(*words)  # type: ignore[misc]
 
     def read_response(self: Any, *args: Any, **options: Any) -> Any:
         try:
