@@ -39,8 +39,8 @@ class Packed(Scripts):
 
 
 # Nothing is made of the answers; they only have to have the right shape.
-_ANSWERS: dict[str, Callable[[int], list[Any]]] = {
-    "enqueue": lambda keys: [Status.PENDING.value] * keys,
+_ANSWERS: dict[str, Callable[[int], Any]] = {
+    "enqueue": lambda keys: " ".join([Status.PENDING.value] * keys),
     "settle": lambda keys: [],
     "claim": lambda keys: ["ok", [], "0"],
 }

@@ -9,7 +9,7 @@ from . import codec
 from .keys import Keys
 from .message import Delivery, Message
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
-from .scripts import Call, Scripts
+from .scripts import Call, Part, Scripts
 from .states import Status
 
 #: Stands for the ids of all tasks that a worker holds.
@@ -91,13 +91,30 @@ class Broker:
 
         Raises ``NotReplicated`` where a replica is to confirm them, and none has in time.
         """
+        return _states(self._scripts.run("enqueue", *self._enqueue(messages), self._confirm))
+
+    def enqueue_each(self, batches: Iterable[Sequence[Message]], states: list[Status | None]) -> None:
+        """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here. The
+        states are appended as they are known.
+
+        If it fails, the batch that it met and ``AHEAD`` further ones may have been submitted, each as a whole.
+        """
+        if self._confirm is not None:
+            for batch in batches:
+                states += self.enqueue(batch)
+            return
+        answers: list[str] = []
+        try:
+            self._scripts.run_each("enqueue", map(self._enqueue, batches), answers)
+        finally:
+            states += chain.from_iterable(map(_states, answers))
+
+    def _enqueue(self, messages: Sequence[Message]) -> Part:
         args: list[object] = []
-        for message in messages:
-            args += (message.id, message.name, message.args, message.kwargs, message.queue, message.max_retries)
-            args += ("" if message.delay is None else message.delay, "" if message.due is None else message.due)
-        keys = [self._keys.task(message.id) for message in messages]
-        answers = self._scripts.run("enqueue", keys, args, self._confirm)
-        return [_STATES.get(answer) for answer in answers]
+        for task_id, name, given, named, queue, max_retries, delay, due in messages:
+            args += (task_id, name, given, named, queue, max_retries)
+            args += ("" if delay is None else delay, "" if due is None else due)
+        return [self._keys.task(message.id) for message in messages], args
 
     def promote(self, *, early: bool = False) -> tuple[int, float | None]:
         """Make ready what is due, or all that is delayed if ``early``: how many, and the seconds until the next is due
@@ -203,6 +220,10 @@ class Broker:
         """
         keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
         return list(self._scripts.run("repair", keys, [task_id, self._result_ttl, *others.values()]))
+
+
+def _states(answer: str) -> list[Status | None]:
+    return [_STATES.get(state) for state in answer.split(" ")]
 
 
 def _kept(answers: Sequence[str]) -> list[bool]:

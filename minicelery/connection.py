@@ -1,6 +1,6 @@
 """Connections to Redis: how they are made, and what its errors mean to us."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -131,6 +131,31 @@ def exchange(client: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
         return [_answer(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # what is still on its way is no answer to the next question
+        raise
+    finally:
+        pool.release(connection)
+
+
+def stream(client: Client, commands: Iterable[Sequence[Any]], ahead: int) -> Generator[Any, None, None]:
+    """The answers to commands one by one, of which up to ``ahead`` are sent before the answer to the one in front of
+    them is read: so Redis works on one while the next is written. Raises the first error that is an answer.
+
+    Their answers together must fit into the buffers of a socket, or both sides would wait for each other.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        open_answers = 0
+        for command in commands:
+            connection.send_packed_command(connection.pack_command(*command))
+            open_answers += 1
+            if open_answers > ahead:
+                yield connection.read_response()
+                open_answers -= 1
+        for _ in range(open_answers):
+            yield connection.read_response()
+    except BaseException:
+        connection.disconnect()  # nobody else wants the answers that are still on their way
         raise
     finally:
         pool.release(connection)

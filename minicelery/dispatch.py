@@ -39,17 +39,17 @@ class Dispatch:
         return AsyncResult(message.id, self), status
 
     def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
-        """Submit messages in batches, a round trip each.
+        """Submit messages in batches, each on its way before the one in front of it is answered.
 
         Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
-        handles of what was submitted before it in ``submitted``: of the batch that it met all may be there or none, and
-        of those behind it nothing is.
+        handles of what was submitted before it in ``submitted``: of the batch that it met, and of the next one, all may
+        be there or none, and of those behind them nothing is.
         """
         waiting = list(messages)
         statuses: list[Status | None] = []
         try:
-            for start in range(0, len(waiting), BATCH):
-                statuses += self._broker.enqueue(waiting[start : start + BATCH])
+            batches = (waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH))
+            self._broker.enqueue_each(batches, statuses)
         except RedisUnavailable as away:
             away.submitted = [AsyncResult(m.id, self) for m, status in zip(waiting, statuses, strict=False) if status]
             away.task_ids = [message.id for message in waiting]

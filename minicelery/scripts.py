@@ -1,16 +1,18 @@
 """Runs the Lua scripts: loads them as package data, and repeats a call whose answer was lost."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import chain, islice
 from typing import Any
 
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
-from .connection import Client, exchange, is_passing, is_silent, translated
+from .connection import Client, exchange, is_passing, is_silent, stream, translated
 from .errors import NotReplicated
 from .keys import Keys
 from .linking import link
@@ -19,6 +21,10 @@ from .world import World
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 
+#: Of many calls of one script, how many are sent while another is not answered.
+AHEAD = 1
+#: The keys and arguments of one call of a script.
+Part = tuple[Sequence[str], Sequence[Any]]
 #: One call of a script: its name, keys and arguments.
 Call = tuple[str, Sequence[str], Sequence[Any]]
 
@@ -82,6 +88,34 @@ class Scripts:
                     self._world.sleep(wait)
                     pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def run_each(self, name: str, calls: Iterable[Part], answers: list[Any]) -> None:
+        """Call one script many times, each time with other keys and arguments, and append the answers as they come.
+
+        The next ``AHEAD`` calls are sent before the answer to one is here. If something fails, the first call that has
+        no answer is repeated like any other, alone, and then it goes on. If that fails, too, the error of it is raised:
+        that call and those which were sent behind it may have been done, each for itself.
+        """
+        script = load(name)
+        waiting: deque[Part] = deque()  # for an answer
+        source = iter(calls)
+
+        def commands() -> Iterator[Sequence[Any]]:
+            for keys, args in chain([*waiting], _kept(source, waiting)):
+                yield (b"EVALSHA", script.sha, len(keys), *keys, self._prefix, *args)
+
+        while True:
+            try:
+                for answer in stream(self._client, commands(), AHEAD):
+                    waiting.popleft()
+                    answers.append(answer)
+                return
+            except RedisError:
+                waiting.extend(() if waiting else islice(source, 1))
+                if not waiting:
+                    return
+                answers.append(self.run(name, *waiting[0]))
+                waiting.popleft()
+
     def _send(self, scripts: Sequence[tuple[Script, Sequence[Any]]], confirm: float | None) -> list[Any]:
         """Send each script by its name, and by its text where the server does not know it; asks in the same round
         trip for a replica that has what they wrote."""
@@ -109,6 +143,13 @@ class Scripts:
         with translated("loading the scripts"):
             for name in NAMES:
                 self._client.script_load(load(name).text)
+
+
+def _kept(source: Iterator[Part], where: deque[Part]) -> Iterator[Part]:
+    """All of a source, each put down somewhere first."""
+    for one in source:
+        where.append(one)
+        yield one
 
 
 def _names() -> tuple[str, ...]:

@@ -95,7 +95,7 @@ end
 redis.call('HSET', claims, thread, number)
 
 local answer, held = {'ok', dropped, stamp(at)}, {}
-local worker_and_on = '","status":"RUNNING","worker":"' .. worker .. '","retry_count":'
+local worker_and_on = ',"status":"RUNNING","worker":"' .. worker .. '","retry_count":'
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]
   local deliveries = tonumber(string.match(task.token, '^%d+')) + 1
@@ -105,7 +105,7 @@ for _, one in ipairs(taken) do
   if deliveries > 1 then redis.call('HDEL', key.task(id), 'progress') end
   held[#held + 1] = id
   held[#held + 1] = token
-  emit(id, 'started', '{"task_id":"' .. id .. worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
+  emit(id, 'started', worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, task)
 end
 call_with_all('HSET', claimed, held)

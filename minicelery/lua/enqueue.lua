@@ -1,31 +1,38 @@
 -- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
 -- KEYS  the task hashes
 -- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due ('' = none)
--- =>    for each task its state now; 'TAKEN' where another task has the id. Repeating it changes nothing, and still
---       writes: only a server that takes writes may say that a task is there, and WAIT waits for writes alone.
+-- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id.
+--       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
+--       WAIT waits for writes alone.
 -- event queued | scheduled
 local at = now()
 local WIDTH = 8
 local answers, fresh, seen = {}, {}, {}
 local there_before
 
+-- A task that is there already; nil for none, false for a key of another program.
+local function found(where)
+  local status = redis.pcall('HGET', where, 'status')
+  if type(status) == 'table' then return false end
+  return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue') or nil
+end
+
+-- Nearly always there is none of them, and that is all there is to know.
+local are_any_there = redis.call('EXISTS', unpack(KEYS)) > 0
+
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue = unpack(ARGV, base, base + 4)
   local there = seen[id]
-  if not there then
-    -- Nearly always there is no such task, and that is all there is to know.
-    local status = redis.pcall('HGET', key.task(id), 'status')
-    if type(status) == 'table' then return foreign(key.task(id)) end
-    there = status and redis.call('HMGET', key.task(id), 'status', 'name', 'args', 'kwargs', 'queue')
-  end
+  if not there and are_any_there then there = found(KEYS[i]) end
+  if there == false then return foreign(KEYS[i]) end
   if not there then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
     if wait then due = at + wait end
     if due and due <= at then due = nil end
     local status = due and 'SCHEDULED' or 'PENDING'
     seen[id] = {status, name, args, kwargs, queue}
-    fresh[#fresh + 1] = {base, due}
+    fresh[#fresh + 1] = {i, due}
     local obstacle = due and no_delayed() or no_line(queue)
     if obstacle then return foreign(obstacle) end
     answers[i] = status
@@ -42,19 +49,19 @@ if there_before and #fresh == 0 then
   redis.call('HSET', key.task(there_before), 'id', there_before)
 end
 for _, task in ipairs(fresh) do
-  local base, due = task[1], task[2]
+  local i, due = task[1], task[2]
+  local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
-  redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
+  redis.call('HSET', KEYS[i], 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
     'retry_count', '0', 'max_retries', max_retries, 'status', due and 'SCHEDULED' or 'PENDING',
     'created_at', stamp(at), 'updated_at', stamp(at))
   if due then
-    redis.call('HSET', key.task(id), 'due', stamp(due))
+    redis.call('HSET', KEYS[i], 'due', stamp(due))
     delay(id, due)
-    emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at)
-      .. '}')
+    emit(id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at) .. '}')
   else
     line_up(id, queue, nil, 'LPUSH', at)
   end
 end
 ring()
-return answers
+return table.concat(answers, ' ')

@@ -17,7 +17,7 @@ for i = 3, #ARGV do
     if task[1] == 'FAILED' then redis.call('LREM', dead_letter, -1, id) end
     redis.call('DEL', hash)
     redis.call('SET', forgotten, task[1], 'EX', SECONDS_KEPT)
-    emit(id, 'deleted', '{"task_id":"' .. id .. '"}')
+    emit(id, 'deleted', '}')
   end
 end
 return task[1]

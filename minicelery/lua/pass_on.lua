@@ -40,11 +40,11 @@ if known then
   local due = at + math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ^ math.min(released, 10))
   redis.call('HSET', hash, 'status', 'SCHEDULED', 'due', stamp(due), 'released', released + 1, 'released_by', token)
   delay(id, due)
-  emit(id, 'scheduled', '{"task_id":"' .. id .. '","status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at) .. '}')
+  emit(id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at) .. '}')
   return 'SCHEDULED'
 end
 redis.call('HSET', hash, 'status', 'FAILED', 'error', err, 'settled', token)
 redis.call('LPUSH', dead_letter, id)
-emit(id, 'failed', '{"task_id":"' .. id .. '","status":"FAILED","retry_count":' .. task.retry_count .. ',"error":' .. err .. ',"at":'
+emit(id, 'failed', ',"status":"FAILED","retry_count":' .. task.retry_count .. ',"error":' .. err .. ',"at":'
   .. when(at) .. '}')
 return 'FAILED'

@@ -8,5 +8,5 @@ local task = fields(id, 'status', 'token')
 if not task or task[1] ~= 'RUNNING' or task[2] ~= token then return 0 end
 local at = now()
 redis.call('HSET', KEYS[1], 'progress', '{' .. members .. '}', 'updated_at', stamp(at))
-emit(id, 'progress', '{"task_id":"' .. id .. '","status":"RUNNING",' .. members .. ',"at":' .. when(at) .. '}')
+emit(id, 'progress', ',"status":"RUNNING",' .. members .. ',"at":' .. when(at) .. '}')
 return 1

@@ -36,7 +36,7 @@ call_with_all('HDEL', claimed, ids)
 for _, one in ipairs(current) do
   local base, retry_count, had_failed = one[1], one[2], one[3]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
-  local task, head = key.task(id), '{"task_id":"' .. id .. '","status":"' .. state .. '","retry_count":'
+  local task, head = key.task(id), ',"status":"' .. state .. '","retry_count":'
   local tail = ',"at":' .. when(at) .. '}'
   if state == 'SUCCESS' then
     redis.call('HSET', task, 'status', state, 'updated_at', stamp(at), 'result', body)

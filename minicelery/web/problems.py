@@ -87,11 +87,10 @@ def _of_batch(error: RedisUnavailable, status: HTTPStatus) -> Response:
     """Part of a batch may be there. Repeated under the same ids it is safe, whatever is there by then."""
     causes = ((RedisFull, _FULL), (ForeignData, _FOREIGN), (NotReplicated, _UNSURE), (RedisUnavailable, _AWAY))
     cause = next(words for kind, words in causes if isinstance(error, kind))
-    others = "the others are not" if isinstance(error, (RedisFull, ForeignData)) else "some further ones may be"
     there, ids = len(error.submitted), list(error.task_ids)
     detail = (
-        f"{cause}. Of {len(ids):,} tasks {there:,} are in Redis, in their order, and {others}. Submit all again, each "
-        "with its id of task_ids as its task_id: what is there stays one task."
+        f"{cause}. Of {len(ids):,} tasks {there:,} are in Redis, in their order, and some further ones may be. Submit "
+        "all again, each with its id of task_ids as its task_id: what is there stays one task."
     )
     response = problem(status, detail, submitted=there, task_ids=ids)
     if isinstance(error, ForeignData):

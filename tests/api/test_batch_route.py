@@ -1,6 +1,7 @@
 """Many tasks in one request, on every server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -131,15 +132,13 @@ def test_ids_that_other_tasks_have_are_named_and_all_others_are_submitted(http: 
 def test_if_redis_goes_away_in_between_the_answer_tells_what_is_there_and_how_to_go_on(
     http: FlaskClient, app: MiniCelery, monkeypatch: pytest.MonkeyPatch, error: type[RedisUnavailable]
 ) -> None:
-    enqueue, sizes = app.broker.enqueue, []
+    enqueue_each = app.broker.enqueue_each
 
-    def fail_at_the_second(messages: Any) -> Any:
-        sizes.append(len(messages))
-        if len(sizes) == 2:
-            raise error("gone")
-        return enqueue(messages)
+    def fail_at_the_second(batches: Iterable[Any], states: list[Any]) -> None:
+        enqueue_each(islice(batches, 1), states)
+        raise error("gone")
 
-    monkeypatch.setattr(app.broker, "enqueue", fail_at_the_second)
+    monkeypatch.setattr(app.broker, "enqueue_each", fail_at_the_second)
     tasks = sums(BATCH * 3)
 
     response = post(http, *tasks)

@@ -79,6 +79,22 @@ _LINK = (
         ("unit/test_connection.py::test_who_is_interrupted_leaves_no_answer_for_the_next",),
     ),
     Mutation(
+        "a connection is used again while the rest of a stream is on its way",
+        "the next caller takes it for its own",
+        "minicelery/connection.py",
+        "        connection.disconnect()  # nobody else wants the answers that are still on their way\n",
+        "",
+        ("unit/test_connection.py::test_who_leaves_a_stream_of_answers_leaves_none_for_the_next",),
+    ),
+    Mutation(
+        "of many calls the one that has lost its answer is not repeated",
+        "a part of what was submitted at once is missing, and nobody is told",
+        "minicelery/scripts.py",
+        "                answers.append(self.run(name, *waiting[0]))\n",
+        "",
+        ("unit/test_scripts.py::test_of_many_calls_the_one_whose_answer_is_lost_is_repeated_and_then_it_goes_on",),
+    ),
+    Mutation(
         "scripts that Redis has forgotten are not sent again",
         "a restart or SCRIPT FLUSH stops everything",
         "minicelery/scripts.py",

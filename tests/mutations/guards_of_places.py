@@ -10,7 +10,7 @@ GUARDS_OF_PLACES = (
         "enqueue does not look at the keys of its tasks",
         "the script ends between its writes, and what stands before in the batch is in no place",
         f"{_LUA}/enqueue.lua",
-        "    if type(status) == 'table' then return foreign(key.task(id)) end\n",
+        "  if there == false then return foreign(KEYS[i]) end\n",
         "",
         (f"{_FOREIGN}::test_a_submission_whose_key_another_program_has_taken_refuses_its_batch_whole",),
     ),

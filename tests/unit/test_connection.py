@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import connect, exchange, server_info, translated
+from minicelery.connection import connect, exchange, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
 from minicelery.link import NoMaster, TcpLink
@@ -147,6 +147,17 @@ def test_who_is_interrupted_leaves_no_answer_for_the_next(
         patch.setattr(TcpLink, "read_response", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             exchange(clients.commands, [("BLPOP", "nothing", "0.5")])
+
+    assert exchange(clients.commands, [("PING",)]) == ["PONG"]
+    clients.close()
+
+
+def test_who_leaves_a_stream_of_answers_leaves_none_for_the_next(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+
+    answers = stream(clients.commands, [("ECHO", "first"), ("BLPOP", "nothing", "0.5")], 1)
+    assert next(answers) == "first"
+    answers.close()
 
     assert exchange(clients.commands, [("PING",)]) == ["PONG"]
     clients.close()

@@ -1,17 +1,25 @@
 """Running scripts over a link that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime
+from importlib import resources
 from typing import Any
 
 import pytest
 import redis
 
 from minicelery import MiniCelery
-from minicelery.connection import Clients
+from minicelery.broker import Broker
+from minicelery.config import Config
+from minicelery.connection import Clients, connect
+from minicelery.embedded import free_port
 from minicelery.errors import ForeignData, RedisFull, RedisUnavailable
 from minicelery.keys import Keys
+from minicelery.linking import link
+from minicelery.message import Message
 from minicelery.scripts import Scripts
+from minicelery.states import Status
 from minicelery.world import World
 from tests.tapped import Tapped
 
@@ -138,3 +146,108 @@ def test_of_several_scripts_one_that_is_refused_is_told_and_the_others_are_done(
 
     assert client.llen("free") == 1
     client.delete("taken", "free")
+
+
+class Log(Faulty):
+    """Notes when something is sent and when an answer is read."""
+
+    def __init__(self, client: Any, *faults: Exception) -> None:
+        super().__init__(client, *faults)
+        self.log: list[str] = []
+
+    def send_packed_command(self, command: Any) -> None:
+        self.log.append("sent")
+        super().send_packed_command(command)
+
+    def read_response(self) -> Any:
+        self.log.append("read")
+        return super().read_response()
+
+
+def _rings(counts: Iterable[int]) -> Iterator[tuple[list[str], list[int]]]:
+    """Calls of "wake" that leave as many rings each."""
+    return ((["bell"], [count]) for count in counts)
+
+
+def test_of_many_calls_the_next_is_sent_before_the_last_is_answered(real_app: MiniCelery) -> None:
+    real_app.scripts.load_all()
+    client, answers = Log(real_app.clients.commands), list[Any]()
+
+    Scripts(client, real_app.keys, World(), patience=1.0).run_each("wake", _rings([1, 2, 3]), answers)
+
+    assert answers == [1, 1, 1]
+    assert client.log == ["sent", "sent", "read", "sent", "read", "read"]
+
+
+class Deaf(Tapped):
+    """Does not hear one of the answers."""
+
+    def __init__(self, client: Any, number: int) -> None:
+        super().__init__(client)
+        self._until = number
+
+    def read_response(self) -> Any:
+        answer = super().read_response()
+        self._until -= 1
+        if self._until == 0:
+            raise redis.ConnectionError
+        return answer
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_of_many_calls_the_one_whose_answer_is_lost_is_repeated_and_then_it_goes_on(
+    real_app: MiniCelery, number: int
+) -> None:
+    real_app.scripts.load_all()
+    scripts = Scripts(Deaf(real_app.clients.commands, number), real_app.keys, World(), patience=1.0)
+
+    assert _sent(real_app, scripts) == ["1", "2", "3", "4", "5"]
+
+
+def test_of_many_calls_those_that_redis_has_forgotten_are_sent_again(real_app: MiniCelery) -> None:
+    real_app.clients.commands.script_flush()
+
+    assert _sent(real_app, real_app.scripts) == ["1", "2", "3", "4", "5"]
+
+
+def _sent(app: MiniCelery, scripts: Scripts) -> list[str]:
+    """Submit five tasks in three calls; the ids that wait then, the next in front."""
+    messages = [Message(str(number), "add", "[1,2]", "{}", "default", 3) for number in range(1, 6)]
+    states: list[Status | None] = []
+
+    Broker(scripts, app.keys, 60).enqueue_each(iter([messages[:2], messages[2:3], messages[3:]]), states)
+
+    assert states == [Status.PENDING] * 5
+    return list(app.clients.commands.lrange(app.keys.queue("default"), 0, -1))[::-1]
+
+
+def test_of_many_calls_one_that_is_refused_ends_it_with_the_answers_before_it(real_app: MiniCelery) -> None:
+    commands, answers = real_app.clients.commands, list[Any]()
+    commands.set("taken", "by another")
+    calls = [(["a"], [1]), (["b"], [1]), (["taken"], [1]), (["c"], [1]), (["d"], [1])]
+
+    with pytest.raises(ForeignData):
+        real_app.scripts.run_each("wake", iter(calls), answers)
+
+    assert answers == [1, 1]
+    assert commands.llen("d") == 0, "only what was sent with it may be done"
+
+
+def test_many_calls_to_a_redis_that_is_away_end_with_the_patience() -> None:
+    clock = [0.0]
+    world = replace(World(), monotonic=lambda: clock[0], sleep=lambda seconds: clock.append(clock.pop() + seconds))
+    clients = connect(Config(redis_url=f"redis://127.0.0.1:{free_port()}"))
+
+    with pytest.raises(RedisUnavailable):
+        Scripts(clients.commands, Keys(), world, patience=1.0).run_each("wake", _rings([1]), [])
+
+
+@pytest.mark.parametrize(
+    "seconds", ["0", "951782399.999", "951782400", "951868800", "1709164800.001", "4107542399.5", "4107542400"]
+)
+def test_a_time_of_an_event_is_what_python_makes_of_it(real_app: MiniCelery, seconds: str) -> None:
+    prelude = (resources.files("minicelery") / "lua" / "prelude.lua").read_text()
+
+    [text] = real_app.clients.commands.eval(link(prelude, "return {when(tonumber(ARGV[2]))}"), 0, "", seconds)
+
+    assert datetime.fromisoformat(text.strip('"')).timestamp() == float(seconds)
