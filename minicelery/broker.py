@@ -1,6 +1,6 @@
 """The write side: one method for each script, and a script for each change of state."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -25,7 +25,8 @@ class Claim:
     It is one task, or up to ``count`` if all of them have names known to be short: ``costs`` has the mean run time of
     each such name in microseconds, and ``budget`` what all may take together. Of a queue it gets no more than one of
     ``share`` threads would if they shared what waits there. With ``quarantine`` it is of the tasks that have crashed
-    their process.
+    their process. One that is made when a bell rings is ``woken``; ``least_lease`` is for how many seconds the lease of
+    the worker must last yet, so that no bell rings for long for a machine that has died.
     """
 
     worker: str
@@ -39,6 +40,7 @@ class Claim:
     share: int = 1
     budget: int = 0
     costs: Mapping[str, int] = field(default_factory=dict)
+    least_lease: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,10 @@ class Broker:
         """Take the next task, of the first queue that has any, or several short ones, if the worker has a lease."""
         return _claimed(self._scripts.run(*self._claim(claim)))
 
+    def claim_behind(self, wait: Callable[[Sequence[Any]], Any], claim: Claim) -> Claimed:
+        """``claim``, sent behind what ``wait`` waits with, see ``Scripts.run_behind``; it is not repeated."""
+        return _claimed(self._scripts.run_behind(wait, self._claim(claim)))
+
     def _claim(self, claim: Claim) -> Call:
         keys = [self._keys.workers, self._keys.claims(claim.worker), self._keys.claimed(claim.worker)]
         line, bell = self._keys.queue, self._keys.bell
@@ -134,7 +140,7 @@ class Broker:
         for queue in claim.queues:
             keys += (line(queue), bell(queue))
         args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
-        args += [claim.share, claim.budget, *chain.from_iterable(claim.costs.items())]
+        args += [claim.share, claim.budget, claim.least_lease, *chain.from_iterable(claim.costs.items())]
         return "claim", keys, args
 
     def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
@@ -210,8 +216,8 @@ class Broker:
         return {worker: bool(answer) for worker, answer in zip(workers, answers, strict=True)}
 
     def wake(self, worker: str, threads: int) -> None:
-        """End the waiting of as many idle threads of a worker."""
-        self._scripts.run("wake", [self._keys.wake(worker)], [threads])
+        """End the waiting of as many idle threads of a worker, which claims nothing from now on."""
+        self._scripts.run("wake", [self._keys.wake(worker), self._keys.claims(worker)], [threads])
 
     def repair(self, task_id: str, others: Mapping[str, str]) -> list[str]:
         """Put one task where its state says and nowhere else, and tell in words what was done.

@@ -1,25 +1,43 @@
 """Where idle threads wait: look first, wait second, and look again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .connection import BLOCK, Client, translated
+import redis
+
+from .connection import BLOCK, Client, exchange, translated
 from .keys import Keys
 
 
 class Doorbell:
-    """BRPOP on the bells. A ring only says that there may be work, so a lost one costs ``BLOCK`` seconds at most."""
+    """BRPOP on the bells. A ring only says that there may be work, so a lost one costs ``BLOCK`` seconds at most.
+
+    What is to be done then is sent along, right behind the BRPOP: Redis does it in the moment that the wait ends.
+    """
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
-    def wait(self, worker: str, queues: Iterable[str], block: float = BLOCK, *, quarantine: bool = False) -> bool:
-        """Wait for a ring at one of the queues (or their quarantines), or for the worker itself. False if none came in
-        time."""
+    def wait(
+        self,
+        worker: str,
+        queues: Iterable[str],
+        behind: Sequence[Any],
+        block: float = BLOCK,
+        *,
+        quarantine: bool = False,
+    ) -> Any:
+        """Wait for a ring at one of the queues (or their quarantines), or for the worker itself, or until the time is
+        over. The answer to the command ``behind`` the wait."""
         bell = self._keys.quarantine_bell if quarantine else self._keys.bell
         bells = [self._keys.wake(worker), *map(bell, queues)]
         with translated("waiting for work"):
-            return self._client.brpop(bells, block) is not None
+            answers = exchange(self._client, [("BRPOP", *bells, block), behind])
+            for answer in answers:
+                if isinstance(answer, redis.RedisError):
+                    raise answer
+        return answers[-1]
 
 
 class Alarm:

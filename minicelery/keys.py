@@ -36,7 +36,7 @@ SCHEMA = (
     ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
-    Pattern("claims", "worker:{}:claims", "hash", "the number of each thread's last claim: thread → number"),
+    Pattern("claims", "worker:{}:claims", "hash", "thread → number of its last claim; stopped: no more"),
 )
 
 #: Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -87,6 +87,15 @@ class Scripts:
                         raise
                     self._world.sleep(wait)
                     pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def run_behind(self, wait: Callable[[Sequence[Any]], Any], call: Call) -> Any:
+        """The script's answer where ``wait`` sends the words it is given behind others, and returns the answer to them.
+        Not repeated, unless the server does not know the script."""
+        name, keys, args = call
+        try:
+            return wait((b"EVALSHA", load(name).sha, len(keys), *keys, self._prefix, *args))
+        except NoScriptError:
+            return self.run(name, keys, args)
 
     def run_each(self, name: str, calls: Iterable[Part], answers: list[Any]) -> None:
         """Call one script many times, each time with other keys and arguments, and append the answers as they come.

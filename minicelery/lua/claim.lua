@@ -1,12 +1,14 @@
 -- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short.
 -- KEYS  workers, claims and claimed of the worker, then the ready list and the bell of each queue, in serving order
 -- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if a bell has just woken the thread, share, budget
---       in microseconds, then for each name that is known to be short: the name, its mean run time in microseconds.
+--       in microseconds, seconds that the lease must last yet, then for each name that is known to be short: the name, its
+--       mean run time in microseconds.
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch.
 -- =>    {'ok', dropped ids, time, task, …}, a task being {id, token, name, args, kwargs, queue, retry_count, max_retries,
---       time since when it waited}; {'unregistered'}: no lease, beat first; {'stale'}: a later claim was answered already.
+--       time since when it waited}; {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
+--       was answered already. A worker that was woken up to stop gets nothing.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
 -- event started
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
@@ -20,9 +22,10 @@ local function delivery(id, token, task)
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
-local last = tonumber(redis.call('HGET', claims, thread) or 0)
+local noted = redis.call('HMGET', claims, thread, 'stopped')
+local last = tonumber(noted[1] or 0)
 if number < last then return {'stale'} end
-if not lease_end or tonumber(lease_end) <= at then
+if not lease_end or tonumber(lease_end) <= at + tonumber(ARGV[10]) then
   -- Remembered all the same: a copy of this claim that comes late, when there is a lease, must take nothing.
   pass_full_memory(workers)
   redis.call('HSET', claims, thread, number)
@@ -41,8 +44,14 @@ if number == last then
   return again
 end
 
+if noted[2] then
+  pass_full_memory(workers)
+  redis.call('HSET', claims, thread, number)
+  return {'ok', {}, stamp(at)}
+end
+
 local costs = {}
-for i = 10, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+for i = 11, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 -- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told.
 local taken, dropped, popped, lengths, seen = {}, {}, {}, {}, {}

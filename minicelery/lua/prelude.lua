@@ -69,15 +69,15 @@ local function is_ours(where, kind)
   return kinds[where] == kind or kinds[where] == 'none'
 end
 
-local lengths = {}
+local sizes = {}
 
 -- How long a list is, 0 where there is none; false for a key under which another program has put something else.
 local function length(where)
-  if lengths[where] == nil then
+  if sizes[where] == nil then
     local found = redis.pcall('LLEN', where)
-    lengths[where] = type(found) == 'number' and found
+    sizes[where] = type(found) == 'number' and found
   end
-  return lengths[where]
+  return sizes[where]
 end
 
 local readies, bells = {}, {}

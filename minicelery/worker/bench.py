@@ -18,7 +18,10 @@ from .pace import Pace
 
 @dataclass(frozen=True)
 class Bench:
-    """The tools of a child's threads. ``share``: threads among whom what waits in a queue should be spread."""
+    """The tools of a child's threads. ``share``: threads among whom what waits in a queue should be spread.
+
+    ``least_lease``: seconds that its lease must last yet when a thread that has waited is given work.
+    """
 
     worker: str
     queues: tuple[str, ...]
@@ -34,6 +37,7 @@ class Bench:
     after_task: Callable[[], None] = lambda: None
     quarantine: bool = False
     share: int = 1
+    least_lease: float = 0.0
     buffer: Buffer = field(default_factory=Buffer)
     pace: Pace = field(default_factory=Pace)
     crew: Crew = field(default_factory=Crew)

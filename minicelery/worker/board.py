@@ -22,13 +22,15 @@ _SIZE = _SLOTS_END + _TRAYS * _TRAY
 _TICK, _USED, _LEFT, _RECALLED = 0, 8, 16, 24
 _SLOT = 512
 _STATE, _WORDS, _COUNTS = 0, 8, 400
-_LIMIT, _NATIVE = 448, 472
+_LIMIT, _NATIVE, _ASKED = 448, 472, 480
 _LONGEST_NAME = 64
 #: Id, token and name; each with its length before it.
 _TEXTS = struct.Struct(f"161p161p{_LONGEST_NAME + 1}p")
 _COUNT = struct.Struct("<Q")
 _REAL = struct.Struct("<d")
 _LIMITS = struct.Struct("<ddd")
+#: When a thread has asked for work, under which number and nonce.
+_QUESTION = struct.Struct("<dQ15p")
 _TRAY_HEAD = struct.Struct("<dQ")
 _UNLIMITED = float("inf")
 
@@ -156,6 +158,19 @@ class Board:
             if at < moment:
                 pairs += zip(words[::2], words[1::2], strict=False)
         return pairs
+
+    def ask(self, thread: int, now: float, number: int, nonce: str) -> None:
+        """The thread waits for work, with a claim that Redis answers when there is some."""
+        _QUESTION.pack_into(self._memory, _base(thread) + _ASKED, now, number, nonce.encode())
+
+    def hear(self, thread: int) -> None:
+        """The thread has its answer."""
+        _REAL.pack_into(self._memory, _base(thread) + _ASKED, 0.0)
+
+    def asked(self, before: float) -> list[tuple[int, int, str]]:
+        """The claims sent before that moment which have no answer yet: thread, number and nonce."""
+        found = [(thread, *_QUESTION.unpack_from(self._memory, _base(thread) + _ASKED)) for thread in range(self._used)]
+        return [(thread, number, nonce.decode()) for thread, at, number, nonce in found if 0 < at < before]
 
     def recall(self, now: float) -> None:
         """Nothing may begin any more that was claimed before now; it may be given back from outside."""

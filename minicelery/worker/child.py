@@ -63,6 +63,7 @@ class Child:
             after_task=self._after_task,
             quarantine=order.quarantine,
             share=config.worker_concurrency * config.worker_processes,
+            least_lease=config.lease / 2,
         )
         self._done_read, self._done_write = os.pipe()
         threads = 1 if order.quarantine else config.worker_concurrency

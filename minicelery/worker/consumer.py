@@ -53,8 +53,8 @@ class Consumer:
             else:
                 may_be_more = exchange.trade()
                 bench.board.drop(self._thread)
-                if not may_be_more and not buffer.waiting:
-                    exchange.wait()
+                while not (may_be_more or buffer.waiting or bench.stopping.is_set()):
+                    may_be_more = exchange.wait()
         exchange.record(buffer.ended())
         bench.board.drop(self._thread)
         exchange.hand_back(buffer.late(NEVER))

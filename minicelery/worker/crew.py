@@ -49,10 +49,13 @@ class Crew:
         """The claim has brought so many tasks, which take so long together."""
         with self._changed:
             self._trading -= 1
-            self._brought = brought
-            self._seconds = seconds / max(1, brought)
-            if self._resting:
-                self._changed.notify(_helpers(brought, seconds))
+            self._note(brought, seconds)
+
+    def _note(self, brought: int, seconds: float) -> None:
+        self._brought = brought
+        self._seconds = seconds / max(1, brought)
+        if self._resting:
+            self._changed.notify(_helpers(brought, seconds))
 
     def is_low(self, left: int) -> bool:
         """Whether a quarter of what a claim has brought is used up and nobody is claiming, so that it is time to."""
@@ -70,9 +73,12 @@ class Crew:
         with self._changed:
             self._at_the_door += 1
 
-    def come_back(self) -> None:
+    def come_back(self, brought: int = 0, seconds: float = 0.0) -> None:
+        """It has been given so many tasks there, which take so long together."""
         with self._changed:
             self._at_the_door -= 1
+            if brought:
+                self._note(brought, seconds)
 
 
 def _helpers(brought: int, seconds: float) -> int:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from .. import codec, logs
@@ -17,6 +18,7 @@ from . import runlog
 from .bench import Bench
 from .board import Count
 from .buffer import Ended
+from .pace import PATIENCE
 from .patience import Patience
 
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
@@ -39,7 +41,6 @@ class Exchange:
         self._bench = bench
         self._thread = thread
         self._claims = 0
-        self._woken = False
         self._patience = Patience(bench.trouble, bench.stopping)
 
     # ---- the way of every task ----------------------------------------------------------------
@@ -54,21 +55,43 @@ class Exchange:
         brought, seconds = 0, 0.0
         try:
             claimed = self._trade(bench.buffer.ended(), budget)
-            brought = len(claimed.deliveries)
-            if brought:
-                seconds = bench.pace.seconds(claimed.deliveries)
-                bench.board.count(self._thread, Count.TAKEN, brought)
-                with bench.buffer.filling:
-                    now = bench.world.monotonic()
-                    bench.board.lay_out(now, [(delivery.id, delivery.token) for delivery in claimed.deliveries])
-                    bench.buffer.put(claimed.deliveries, now)
+            brought, seconds = self._receive(claimed)
         finally:
             bench.crew.end_trade(brought, seconds)
-        self._woken = False
+        return bool(brought or claimed.dropped)
+
+    def wait(self) -> bool:
+        """Wait for work, and claim it in the moment that a bell rings. True if there is something to run, or may be."""
+        bench, claim = self._bench, self._next_claim(PATIENCE, at_the_door=True)
+        asked_at = bench.world.monotonic()
+        brought, seconds = 0, 0.0
+        bench.board.ask(self._thread, asked_at, claim.number, claim.nonce)
+        bench.crew.go_to_the_door()
+        try:
+            claimed = self._claim_at_the_door(claim)
+            brought, seconds = self._receive(claimed, asked_at)
+        finally:
+            bench.board.hear(self._thread)
+            bench.crew.come_back(brought, seconds)
+        return bool(brought or claimed.dropped)
+
+    def _receive(self, claimed: Claimed, asked_at: float = 0.0) -> tuple[int, float]:
+        """Put what a claim has brought into the buffer. How many tasks, and the seconds that they take, if known.
+
+        What was asked for before the last recall, and is heard only now, counts as recalled.
+        """
+        bench, deliveries, seconds = self._bench, claimed.deliveries, 0.0
+        if deliveries:
+            seconds = bench.pace.seconds(deliveries)
+            bench.board.count(self._thread, Count.TAKEN, len(deliveries))
+            with bench.buffer.filling:
+                now = bench.world.monotonic()
+                bench.board.lay_out(now, [(delivery.id, delivery.token) for delivery in deliveries])
+                bench.buffer.put(deliveries, asked_at if 0 < asked_at < bench.board.recalled_at else now)
         if claimed.dropped:
             names = ", ".join(map(shown, claimed.dropped))
             _log.warning("dropped ids under which no task of ours waits: %s", names)
-        return bool(brought or claimed.dropped)
+        return len(deliveries), seconds
 
     def _trade(self, ended: list[Ended], budget: float) -> Claimed:
         """Both at once; each for itself if that fails, so that neither waits for what keeps the other."""
@@ -85,7 +108,7 @@ class Exchange:
         self._note(ended, kept)
         return claimed if claimed.leased else self._claim(claim, budget, was_refused=True)
 
-    def _next_claim(self, budget: float) -> Claim:
+    def _next_claim(self, budget: float, *, at_the_door: bool = False) -> Claim:
         bench = self._bench
         self._claims += 1
         return Claim(
@@ -95,12 +118,23 @@ class Exchange:
             nonce=bench.world.nonce(),
             queues=bench.queues,
             count=MOST,
-            woken=self._woken,
+            woken=at_the_door,
             quarantine=bench.quarantine,
             share=bench.share,
             budget=0 if bench.quarantine else int(budget * 1e6),
             costs=bench.pace.costs(),
+            least_lease=bench.least_lease if at_the_door else 0.0,
         )
+
+    def _claim_at_the_door(self, claim: Claim) -> Claimed:
+        """Claim when a bell rings. Without an answer it is not known whether Redis has done it, so it is repeated."""
+        bench = self._bench
+        wait = partial(bench.doorbell.wait, bench.worker, bench.queues, quarantine=bench.quarantine)
+        claimed = self._patience.attempt(partial(bench.broker.claim_behind, wait, claim))
+        if claimed and claimed.leased:
+            return claimed
+        again = replace(claim, woken=False, least_lease=0.0)
+        return self._claim(again, PATIENCE, was_refused=claimed is not None)
 
     def _claim(self, claim: Claim, budget: float, *, was_refused: bool = False) -> Claimed:
         """Claim, until there is an answer.
@@ -148,18 +182,6 @@ class Exchange:
             bench.board.count(self._thread, what, times)
         for one, mine in zip(ended, kept, strict=True):
             runlog.tell(one.delivery, one.outcome if mine else None, one.seconds)
-
-    def wait(self) -> None:
-        """Wait for work."""
-        bench = self._bench
-        bench.crew.go_to_the_door()
-        try:
-            rung = self._patience.attempt(
-                lambda: bench.doorbell.wait(bench.worker, bench.queues, quarantine=bench.quarantine)
-            )
-        finally:
-            bench.crew.come_back()
-        self._woken = bool(rung)
 
     # ---- what can't be run here ---------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from ..broker import Broker
+from ..broker import Broker, Claim
 from ..identity import processor_time
 from ..trouble import Trouble
 from ..world import World
@@ -78,6 +78,7 @@ class Guard:
             return
         waiting = board.not_begun(recalled_at)
         try:
+            waiting = [*self._unheard(child, recalled_at), *waiting]
             given = self._broker.release(child.worker, waiting) if waiting else []
         except Exception as error:
             if self._trouble.is_news(error):
@@ -86,6 +87,15 @@ class Guard:
         self._relieved[child.worker] = recalled_at
         if any(given):
             _log.warning("ready again: %d tasks that waited in a process that stands still", sum(given))
+
+    def _unheard(self, child: Running, before: float) -> list[tuple[str, str]]:
+        """What its waiting threads were given and do not hear of, the last first. From now on they are given nothing:
+        their claims are answered here, and what comes later under the same number is a repeat."""
+        found: list[tuple[str, str]] = []
+        for thread, number, nonce in child.board.asked(before):
+            answer = self._broker.claim(Claim(child.worker, thread, number, nonce, queues=()))
+            found += [(delivery.id, delivery.token) for delivery in answer.deliveries]
+        return found[::-1]
 
     def _culprit(self, child: Running, begun: list[Held], now: float) -> Held | None:
         """The run that holds Python's lock, as far as can be told."""

@@ -186,7 +186,7 @@ def test_a_user_without_the_right_is_told_so_as_an_outage(own_server: EmbeddedSe
     with pytest.raises(RedisUnavailable, match="permissions"):
         app.submit(app.message("add", [1, 2]))
     with pytest.raises(RedisUnavailable, match="permissions"):
-        Doorbell(app.clients.blocking, app.keys).wait("w", ["default"], 0.1)
+        Doorbell(app.clients.blocking, app.keys).wait("w", ["default"], ("PING",), 0.1)
     app.clients.close()
 
 

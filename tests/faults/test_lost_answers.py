@@ -1,8 +1,8 @@
 """A worker thread whose claims and outcomes reach Redis, and whose answers do not come back."""
 
 import threading
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from minicelery import MiniCelery
 from minicelery.broker import Broker, Claim, Claimed, Settlement
@@ -46,9 +46,9 @@ class Exit(Doorbell):
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
 
-    def wait(self, worker: str, queues: Iterable[str], block: float = 0, *, quarantine: bool = False) -> bool:
+    def wait(self, *_: Any, **__: Any) -> list[Any]:
         self._stopping.set()
-        return False
+        return ["ok", [], "0"]
 
 
 def test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one(fake_app: MiniCelery) -> None:

@@ -118,6 +118,28 @@ def test_a_worker_that_was_stopped_as_a_whole_is_not_taken_for_stuck(crew: Crew,
     assert (result.record.deliveries, worker.child().pid) == (1, child.pid)
 
 
+def test_what_an_idle_process_is_given_while_it_stands_still_is_done_elsewhere_and_once(
+    crew: Crew, tasks: MiniCelery
+) -> None:
+    stopped = crew.start("--threads", "2", MINICELERY_LEASE="600").ready()
+    child = stopped.child()
+    connections = tasks.clients.commands.client_list
+    wait_until(lambda: [one["cmd"] for one in connections()].count("brpop") == 2, what="that its threads wait")
+    child.send_signal(signal.SIGSTOP)
+
+    results = [call(tasks, "short_nap") for _ in range(4)]
+    statuses = lambda: [one.status.value for one in results]  # noqa: E731
+    wait_until(lambda: statuses().count("RUNNING") == 2, what="that it is given two of them")
+    crew.start("--threads", "1").ready()
+
+    assert [one.get(PATIENCE) for one in results] == ["rested"] * 4
+    assert {one.record.crashes for one in results} == {0}
+    child.send_signal(signal.SIGCONT)
+    stopped.signal(signal.SIGTERM)
+    assert stopped.end() == (0, "Stopped: 0 finished, 0 to be retried, 2 handed back, 0 lost.")
+    lawful(tasks)
+
+
 def test_neighbours_that_could_not_keep_their_limit_are_not_failed_for_it(crew: Crew, tasks: MiniCelery) -> None:
     crew.start("--threads", "3").ready()
     culprit = call(tasks, "hold_the_lock_for_ever")

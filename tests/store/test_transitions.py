@@ -636,6 +636,42 @@ def test_a_thread_that_was_woken_and_leaves_work_behind_rings_for_the_next(desk:
     assert (unasked, _rings(desk)) == (0, 1)
 
 
+def test_who_was_woken_gets_nothing_if_its_lease_does_not_last_long_enough(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    lease_end = float(desk.app.clients.commands.zscore(desk.app.keys.workers, "w"))
+    left = lease_end - float(desk.app.clients.commands.time()[0])
+
+    refused = desk.broker.claim(Claim("w", 0, 1, "n1", ("default",), woken=True, least_lease=left + 1))
+    assert (refused.leased, refused.deliveries) == (False, ())
+
+    taken = desk.broker.claim(Claim("w", 0, 2, "n2", ("default",), woken=True, least_lease=left - 2))
+    assert [delivery.id for delivery in taken.deliveries] == ["t"]
+
+
+def test_a_worker_that_was_woken_up_to_stop_claims_nothing_more(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("a", "b")
+    desk.broker.claim(Claim("w", 0, 1, "n1", ("default",)))
+    desk.broker.wake("w", 1)
+
+    again = desk.broker.claim(Claim("w", 0, 1, "n1", ("default",)))
+    more = desk.broker.claim(Claim("w", 0, 2, "n2", ("default",)))
+
+    assert [delivery.id for delivery in again.deliveries] == ["a"], "an answer that was lost is still repeated"
+    assert (more.leased, more.deliveries) == (True, ())
+    assert desk.where("b") == ["PENDING", "ready"]
+
+
+def test_a_claim_of_no_queue_takes_the_place_of_one_that_was_not_made(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+
+    assert desk.broker.claim(Claim("w", 0, 1, "n1", ())).deliveries == ()
+    assert desk.broker.claim(Claim("w", 0, 1, "n1", ("default",))).deliveries == ()
+    assert desk.where("t") == ["PENDING", "ready"]
+
+
 # ---- the worker's own keys ----------------------------------------------------------------------
 
 
@@ -739,7 +775,8 @@ def test_who_waits_at_the_door_takes_nothing_from_the_queue(desk: Desk) -> None:
     desk.submit("t")
     desk.app.clients.commands.delete(desk.app.keys.bell("default"))
 
-    assert not Doorbell(desk.app.clients.blocking, desk.app.keys).wait("w", ("default",), 0.1)
+    door = Doorbell(desk.app.clients.blocking, desk.app.keys)
+    assert door.wait("w", ("default",), ("ECHO", "and then"), 0.1) == "and then"
     assert desk.where("t") == ["PENDING", "ready"]
 
 

@@ -18,7 +18,7 @@ from minicelery.states import Status
 from minicelery.trouble import Trouble
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count
-from minicelery.worker.buffer import Ended
+from minicelery.worker.buffer import NEVER, Ended
 from minicelery.worker.consumer import _log
 from minicelery.worker.exchange import Exchange
 from minicelery.worker.minder import Minder
@@ -164,6 +164,68 @@ def test_a_claim_that_is_refused_with_outcomes_is_made_again(
 
     lapsed = replace(bench, broker=Lapsed(fake_app.scripts, fake_app.keys, 60))
     assert [delivery.id for delivery in trade(lapsed, 1)] == [late]
+
+
+class Unneeded(Broker):
+    def claim(self, claim: Claim) -> Claimed:
+        raise AssertionError("it was claimed while it waited")
+
+
+def _with(bench: Bench, app: MiniCelery, kind: type[Broker]) -> Bench:
+    return replace(bench, broker=kind(app.scripts, app.keys, 60))
+
+
+def test_what_is_there_when_a_bell_rings_is_claimed_in_that_moment(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    fake_app.scripts.load_all()
+    made = _with(bench, fake_app, Unneeded)
+
+    assert Exchange(made, 0).wait()
+
+    assert [delivery.id for _, delivery in made.buffer.late(NEVER)][::-1] == submitted
+    assert (made.board.totals()[Count.TAKEN], made.board.asked(NEVER)) == (4, [])
+
+
+def test_a_claim_at_the_door_without_an_answer_is_repeated_and_brings_the_same_task(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    class Cut(Broker):
+        def claim_behind(self, wait: Any, claim: Claim) -> Claimed:
+            super().claim_behind(wait, claim)
+            raise RedisUnavailable("the answer is lost")
+
+    made = _with(bench, fake_app, Cut)
+
+    assert Exchange(made, 0).wait()
+
+    assert made.buffer.waiting == 4
+    assert fake_app.inspector.task(submitted[0]).deliveries == 1
+
+
+def test_who_is_refused_at_the_door_for_a_short_lease_claims_anew(bench: Bench, submitted: list[str]) -> None:
+    made = replace(bench, least_lease=120.0)
+
+    assert Exchange(made, 0).wait()
+
+    assert [delivery.id for _, delivery in made.buffer.late(NEVER)][::-1] == submitted
+
+
+def test_what_was_asked_for_before_a_recall_is_recalled_though_it_is_heard_later(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    class Frozen(Broker):
+        def claim_behind(self, wait: Any, claim: Claim) -> Claimed:
+            answer = super().claim_behind(wait, claim)
+            assert bench.board.asked(NEVER) == [(0, claim.number, claim.nonce)]
+            bench.board.recall(bench.world.monotonic())
+            return answer
+
+    made = _with(bench, fake_app, Frozen)
+
+    assert Exchange(made, 0).wait()
+
+    assert [delivery.id for _, delivery in made.buffer.late(bench.board.recalled_at)][::-1] == submitted
 
 
 def test_the_minder_claims_more_when_a_thread_sees_that_little_is_left(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from minicelery.broker import Settlement
+from minicelery.broker import Claim, Claimed, Settlement
 from minicelery.errors import RedisUnavailable
+from minicelery.message import Delivery
 from minicelery.trouble import Trouble
 from minicelery.worker import guard as module
 from minicelery.worker.board import Board, Held, Limit
@@ -26,6 +27,8 @@ class Stuck:
     used: dict[int, float] = field(default_factory=dict)  #: processor time by thread
     settled: list[str] = field(default_factory=list)
     released: list[list[str]] = field(default_factory=list)
+    given: dict[str, list[str]] = field(default_factory=dict)  #: what Redis has given to a claim, by its nonce
+    answered: list[tuple[int, int, str]] = field(default_factory=list)
     is_redis_away: bool = False
     killed_for: str = ""
     blamed: list[str] | None = None
@@ -49,6 +52,12 @@ class Stuck:
             raise RedisUnavailable("away")
         self.released.append([task_id for task_id, _ in pairs])
         return [True] * len(pairs)
+
+    def claim(self, claim: Claim) -> Claimed:
+        assert claim.queues == (), "it must take nothing"
+        self.answered.append((claim.thread, claim.number, claim.nonce))
+        names = self.given.get(claim.nonce, [])
+        return Claimed(tuple(Delivery(name, f"1.{claim.nonce}", name, "[]", "{}", "q", 0, 3, 0.0) for name in names))
 
     def kill(self, reason: str, blamed: list[Held]) -> None:
         self.killed_for, self.blamed = reason, [held.id for held in blamed]
@@ -200,6 +209,31 @@ def test_a_child_that_stands_still_again_is_told_again(stuck: Stuck) -> None:
     stuck.stand_still(4, busy=0)
 
     assert stuck.released == [["two"], ["four"]]
+
+
+def test_what_the_waiting_threads_of_a_child_that_does_not_move_were_given_is_given_back(stuck: Stuck) -> None:
+    stuck.run("one", 0, limit=None)
+    for thread in (1, 2):
+        stuck.board.open_slot(thread)
+        stuck.board.ask(thread, stuck.now, 7, f"nonce{thread}")
+    stuck.given["nonce2"] = ["two", "three"]
+
+    stuck.stand_still(2.5, busy=0)
+    assert stuck.answered == []
+
+    stuck.stand_still(0.5, busy=0)
+    assert stuck.answered == [(1, 7, "nonce1"), (2, 7, "nonce2")]
+    assert stuck.released == [["three", "two"]]
+
+
+def test_who_has_heard_the_answer_to_what_it_asked_for_is_not_asked_about(stuck: Stuck) -> None:
+    stuck.run("one", 0, limit=None)
+    stuck.board.ask(0, stuck.now, 7, "nonce")
+    stuck.board.hear(0)
+
+    stuck.stand_still(STALL - 1, busy=0)
+
+    assert stuck.answered == []
 
 
 def test_from_a_child_that_moves_nothing_is_recalled(stuck: Stuck) -> None:

@@ -59,7 +59,7 @@ def scripts(fake_clients: Clients) -> Callable[..., Scripts]:
 
 
 def _wake(scripts: Scripts) -> Any:
-    return scripts.run("wake", ["worker:w:wake"], [1])
+    return scripts.run("wake", ["worker:w:wake", "worker:w:claims"], [1])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_several_scripts_go_in_one_round_trip_and_answer_in_order(real_app: Mini
     scripts = Scripts(client, real_app.keys, World(), patience=1.0)
 
     real_app.scripts.load_all()
-    answers = scripts.run_all([("wake", ["a"], [3]), ("promote", ["b"], [10, 0]), ("wake", ["c"], [5])])
+    answers = scripts.run_all([("wake", ["a", "x"], [3]), ("promote", ["b"], [10, 0]), ("wake", ["c", "x"], [5])])
 
     assert answers == [1, [0, ""], 1]
     assert client.sent == [b"EVALSHA"] * 3
@@ -128,10 +128,10 @@ def test_of_several_scripts_those_that_redis_has_forgotten_are_sent_again(real_a
     client = Faulty(real_app.clients.commands)
     scripts = Scripts(client, real_app.keys, World(), patience=1.0)
     real_app.clients.commands.script_flush()
-    scripts.run("wake", ["a"], [1])
+    scripts.run("wake", ["a", "x"], [1])
     client.sent.clear()
 
-    answers = scripts.run_all([("promote", ["b"], [10, 0]), ("wake", ["a"], [1])])
+    answers = scripts.run_all([("promote", ["b"], [10, 0]), ("wake", ["a", "x"], [1])])
 
     assert answers == [[0, ""], 1]
     assert client.sent == [b"EVALSHA", b"EVALSHA", b"EVAL"]
@@ -142,7 +142,7 @@ def test_of_several_scripts_one_that_is_refused_is_told_and_the_others_are_done(
     client.set("taken", "by another")
 
     with pytest.raises(ForeignData):
-        real_app.scripts.run_all([("wake", ["taken"], [1]), ("wake", ["free"], [1])])
+        real_app.scripts.run_all([("wake", ["taken", "x"], [1]), ("wake", ["free", "x"], [1])])
 
     assert client.llen("free") == 1
     client.delete("taken", "free")
@@ -166,7 +166,7 @@ class Log(Faulty):
 
 def _rings(counts: Iterable[int]) -> Iterator[tuple[list[str], list[int]]]:
     """Calls of "wake" that leave as many rings each."""
-    return ((["bell"], [count]) for count in counts)
+    return ((["bell", "x"], [count]) for count in counts)
 
 
 def test_of_many_calls_the_next_is_sent_before_the_last_is_answered(real_app: MiniCelery) -> None:
@@ -224,7 +224,7 @@ def _sent(app: MiniCelery, scripts: Scripts) -> list[str]:
 def test_of_many_calls_one_that_is_refused_ends_it_with_the_answers_before_it(real_app: MiniCelery) -> None:
     commands, answers = real_app.clients.commands, list[Any]()
     commands.set("taken", "by another")
-    calls = [(["a"], [1]), (["b"], [1]), (["taken"], [1]), (["c"], [1]), (["d"], [1])]
+    calls = [([key, "x"], [1]) for key in ("a", "b", "taken", "c", "d")]
 
     with pytest.raises(ForeignData):
         real_app.scripts.run_each("wake", iter(calls), answers)
