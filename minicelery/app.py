@@ -214,7 +214,7 @@ class MiniCelery:
 
     @cached_property
     def sender(self) -> Sender:
-        watch = Watch(self.clients.blocking, self.keys, self.inspector, self.world)
+        watch = Watch(self.clients.listening or self.clients.blocking, self.keys, self.inspector, self.world)
         return Dispatch(self.broker, self.inspector, watch, self.world, self.config.patience)
 
     @cached_property

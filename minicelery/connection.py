@@ -34,13 +34,17 @@ _UNBOUNDED = 2**31
 
 @dataclass(frozen=True)
 class Clients:
-    """``commands`` answers soon or fails; ``blocking`` may wait for ``BLOCK`` seconds, and never repeats by itself."""
+    """``commands`` answers soon or fails; ``blocking`` may wait for ``BLOCK`` seconds, and never repeats by itself.
+
+    ``listening`` is one that can ask while it listens to a channel, or None.
+    """
 
     commands: Client
     blocking: Client
+    listening: Client = None
 
     def close(self) -> None:
-        for client in (self.commands, self.blocking):
+        for client in filter(None, (self.commands, self.blocking, self.listening)):
             client.close()
             client.connection_pool.disconnect()
 
@@ -51,13 +55,14 @@ def connect(config: Config) -> Clients:
         commands=_client(config, config.redis_timeout, Pool, config.pool_size, timeout=30),
         # Whoever blocks has a connection of its own: waiting for one would not end when the caller wants it to.
         blocking=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED),
+        listening=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED, protocol=3),
     )
 
 
 def _client(config: Config, socket_timeout: float, kind: Any, size: int, **more: Any) -> Client:
+    more = {"protocol": 2, **more}  # RESP3 replies have other shapes on other servers
     pool = kind(
         max_connections=size,
-        protocol=2,  # RESP3 replies have other shapes on other servers
         decode_responses=True,
         encoding_errors="surrogateescape",  # foreign bytes pass through instead of ending a thread
         socket_timeout=socket_timeout,

@@ -33,10 +33,7 @@ class Inspector:
     def task(self, task_id: str) -> TaskRecord:
         """The task's record, or ``TaskNotFound``; ``DamagedTask`` where something is there that is no whole task."""
         [answer] = self._answers([task_id])
-        record = _record(answer)
-        if record is None:
-            raise DamagedTask(task_id) if answer else TaskNotFound(task_id)
-        return record
+        return record_of(task_id, answer)
 
     def tasks(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
         """The records of some hundred tasks in one round trip, None for what is not there or is no whole task."""
@@ -47,9 +44,9 @@ class Inspector:
         with translated("reading tasks"):
             answers = exchange(self._client, [("HGETALL", self._keys.task(task_id)) for task_id in task_ids])
             for answer in answers:
-                if isinstance(answer, Exception) and not _is_foreign(answer):
+                if isinstance(answer, Exception) and not is_foreign(answer):
                     raise answer
-        return [answer if isinstance(answer, Exception) else _pairs(answer) for answer in answers]
+        return answers
 
     def queue_length(self, queue: str) -> int:
         with translated("reading a queue"):
@@ -128,20 +125,28 @@ class Inspector:
                 yield key.removeprefix(start)
 
 
+def record_of(task_id: str, answer: Any) -> TaskRecord:
+    """The record in an answer to HGETALL of its key, or ``TaskNotFound``; ``DamagedTask`` for what is no whole task."""
+    record = _record(answer)
+    if record is None:
+        raise DamagedTask(task_id) if answer else TaskNotFound(task_id)
+    return record
+
+
 def _record(answer: Any) -> TaskRecord | None:
     """The record in an answer to HGETALL. What another program has put under the key of a task is none."""
     try:
-        return parse(answer) if answer and not _is_foreign(answer) else None
+        return parse(_fields(answer)) if answer and not is_foreign(answer) else None
     except (KeyError, ValueError):
         return None
 
 
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    """The fields and values that RESP2 has one behind the other."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _fields(answer: Any) -> dict[str, str]:
+    """The fields and values, which RESP2 has one behind the other."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
-def _is_foreign(answer: Any) -> bool:
+def is_foreign(answer: Any) -> bool:
     return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
 
 

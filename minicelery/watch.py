@@ -2,15 +2,17 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from typing import Any
 
 import redis
 
 from .connection import Client, translated
 from .errors import RedisUnavailable
 from .events import FINAL, Event, ended, parse
-from .inspector import Inspector
+from .inspector import Inspector, is_foreign, record_of
 from .keys import Keys
 from .record import TaskRecord
 from .world import World
@@ -62,17 +64,19 @@ class Watch:
                 self._world.sleep(_PAUSE * self._world.random())
 
     def _wait_connected(self, task_id: str, read: Callable[[], TaskRecord], deadline: float) -> TaskRecord:
-        channel, now = self._keys.events(task_id), self._world.monotonic
-        ear = self._kept_ear(channel)
+        now = self._world.monotonic
+        ear, answer = self._kept_ear(task_id)
+        is_new = ear is None
         if ear is None:  # no connection is made for what has finished already
             record = read()
             if record.finished or now() >= deadline:
                 return record
             ear = _Ear(self._client)
         with self._keeping(ear):
-            ear.turn_to(channel)
+            if is_new:
+                answer = self._listen(ear, task_id)
+            record = read() if answer is None else record_of(task_id, answer)
             while True:
-                record = read()
                 left = deadline - now()
                 if record.finished or left <= 0:
                     ear.turn_away()
@@ -81,6 +85,10 @@ class Watch:
                 if event and (found := ended(record, event)):
                     ear.turn_away()
                     return found
+                record = read()
+
+    def _listen(self, ear: "_Ear", task_id: str) -> Any:
+        return ear.turn_to(self._keys.events(task_id), self._keys.task(task_id))
 
     def _final_event(self, ear: "_Ear", timeout: float) -> Event | None:
         deadline = self._world.monotonic() + timeout
@@ -103,17 +111,16 @@ class Watch:
         else:
             ear.close()
 
-    def _kept_ear(self, channel: str) -> "_Ear | None":
-        """One from before, if there is one whose connection still stands."""
+    def _kept_ear(self, task_id: str) -> "tuple[_Ear | None, Any]":
+        """One from before that listens to the task now, if there is one whose connection still stands."""
         while True:
             try:
                 ear = self._kept.pop()
             except IndexError:
-                return None
+                return None, None
             try:
                 if ear.is_ours():
-                    ear.turn_to(channel)
-                    return ear
+                    return ear, self._listen(ear, task_id)
             except redis.RedisError:
                 ear.close()
 
@@ -122,40 +129,64 @@ class _Ear:
     """A connection that listens to one channel at a time."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client.pubsub()
+        self._pool = client.connection_pool
+        self._connection = self._pool.get_connection()
         self._pid = os.getpid()
         self._channel = ""
+        self._heard: deque[str] = deque()
 
     def is_ours(self) -> bool:
         """Whether it was made in this process; after a fork it is the parent's."""
         return self._pid == os.getpid()
 
-    def turn_to(self, channel: str) -> None:
-        """Listen, from the return of this on: without Redis's word for it, a read over another connection may overtake.
+    def turn_to(self, channel: str, key: str) -> Any:
+        """Listen from now on, and read a hash behind that, so that no event falls in between. The answer to HGETALL.
 
-        Does nothing if it listens there already.
+        None if the server does not let one who listens ask; then it is to be read now, over another connection.
         """
-        if self._channel == channel:
-            return
         self._channel = channel
-        self._client.subscribe(channel)
+        self._heard.clear()
+        self._send(("SUBSCRIBE", channel), ("HGETALL", key))
+        is_listening = False
         while True:
-            message = self._client.get_message(timeout=_CONFIRM)
-            if message is None:
+            answer = self._answer(_CONFIRM)
+            if answer is None:
                 raise redis.TimeoutError(f"no answer to a subscription within {_CONFIRM:g} s")
-            if message["type"] == "subscribe" and message["channel"] == channel:
-                return
+            if isinstance(answer, list) and answer[:1] != ["message"]:
+                is_listening = is_listening or answer[:2] == ["subscribe", channel]
+            elif isinstance(answer, list):
+                self._note(answer)
+            elif is_listening:
+                return None if isinstance(answer, redis.ResponseError) and not is_foreign(answer) else answer
 
     def hear(self, seconds: float) -> str | None:
         """The next event of the channel, if one comes in time."""
-        message = self._client.get_message(timeout=seconds)
-        is_event = message and message["type"] == "message" and message["channel"] == self._channel
-        return message["data"] if is_event else None
+        if not self._heard:
+            self._note(self._answer(seconds))
+        return self._heard.popleft() if self._heard else None
 
     def turn_away(self) -> None:
         """Nobody waits for the answer: it is passed over when the ear is turned to another channel."""
-        self._client.unsubscribe(self._channel)
+        self._send(("UNSUBSCRIBE", self._channel))
         self._channel = ""
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.disconnect()
+        self._pool.release(self._connection)
+
+    def _send(self, *commands: Sequence[str]) -> None:
+        words = chain.from_iterable([self._connection.pack_command(*command) for command in commands])
+        self._connection.send_packed_command([b"".join(words)])
+
+    def _answer(self, seconds: float) -> Any:
+        """What comes next, if it comes in time."""
+        if not self._connection.can_read(timeout=seconds):
+            return None
+        try:
+            return self._connection.read_response(push_request=True)
+        except redis.ResponseError as error:
+            return error
+
+    def _note(self, answer: Any) -> None:
+        if isinstance(answer, list) and answer[:2] == ["message", self._channel]:
+            self._heard.append(answer[2])

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +94,33 @@ def test_who_waits_next_takes_the_connection_of_who_has_waited_before(
     assert _connections(real_app) == before
     ours = f"{real_app.keys.prefix}*"
     wait_until(lambda: not real_app.clients.commands.pubsub_channels(ours), what="the end of the subscriptions")
+
+
+def test_who_listens_reads_the_state_over_the_same_connection(
+    results: Callable[[], int], real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results() == 3
+    watch = real_app.sender._watch  # type: ignore[attr-defined]
+    monkeypatch.setattr(watch, "_inspector", SimpleNamespace(task=lambda _: pytest.fail("it asked twice")))
+
+    assert results() == 3
+
+
+def test_where_who_listens_may_not_ask_the_state_is_read_over_another_connection(
+    results: Callable[[], int], real_app: MiniCelery
+) -> None:
+    del real_app.clients.__dict__["listening"]  # what is left are the connections of RESP2
+
+    assert [results() for _ in range(2)] == [3, 3]
+
+
+def test_a_task_that_is_gone_when_somebody_begins_to_listen_is_not_found(
+    results: Callable[[], int], real_app: MiniCelery
+) -> None:
+    assert results() == 3
+
+    with pytest.raises(TaskNotFound):
+        real_app.result("gone").get(timeout=5)
 
 
 def test_a_kept_connection_that_the_server_has_closed_is_replaced_at_once(
