@@ -1,24 +1,21 @@
 """The peers of a web process: many WebSockets, and one client of HTTP beside them, each in a process of its own."""
 
-import multiprocessing
 import os
 import resource
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPConnection
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self
 
 from minicelery.embedded import HOST
 
+from .helper import PATIENCE, answer, obey
 from .trial import Failed
 
-PATIENCE = 60.0
 CONNECTED = b'{"event":"connected"'
 PROGRESS = b'{"event":"progress"'
 _SO_TIMESTAMPNS = 35  # Linux: the kernel notes when bytes came in
@@ -119,51 +116,12 @@ def be_crowd(pipe: Connection, port: int) -> None:
     """The target of a process: a crowd that does what it is asked."""
     allow_files()
     os.nice(19)
-    crowd = Crowd(port)
-    while True:
-        deed, argument = pipe.recv()
-        _answer(pipe, partial(getattr(crowd, deed), argument))
+    obey(pipe, Crowd(port))
 
 
 def be_visitor(pipe: Connection, port: int, path: str) -> None:
     """The target of a process: a visitor, who tells of the requests when told to stop."""
-    _answer(pipe, partial(Visitor(port, path).visit, pipe))
-
-
-def _answer(pipe: Connection, deed: Callable[[], Any]) -> None:
-    try:
-        pipe.send(deed())
-    except (OSError, Failed) as error:
-        pipe.send(Failed(str(error)))
-
-
-class Helper:
-    """A process with one of the targets above."""
-
-    def __init__(self, target: Callable[..., None], *args: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=target, args=(theirs, *args), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.join()
-
-    def ask(self, question: Any) -> Any:
-        """Its answer. What it could not do is raised here."""
-        self._pipe.send(question)
-        if not self._pipe.poll(4 * PATIENCE):
-            raise Failed("a process of the crowd does not answer")
-        answer = self._pipe.recv()
-        if isinstance(answer, Failed):
-            raise answer
-        return answer
+    answer(pipe, partial(Visitor(port, path).visit, pipe))
 
 
 def allow_files() -> int:

@@ -16,9 +16,10 @@ from minicelery import MiniCelery, launch
 from minicelery.embedded import HOST, free_port
 from minicelery.message import Message
 
-from ..crowd import PATIENCE, Helper, allow_files, be_crowd, be_visitor
+from ..crowd import allow_files, be_crowd, be_visitor
 from ..environments import ROOT
 from ..figures import share
+from ..helper import PATIENCE, Helper
 from ..scenario import Column, Figures, Scenario
 from ..trial import Failed, Trial
 
