@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OURS = "minicelery"
+#: The scenarios in which a web process takes part, and no workers.
+WEB = ("web-post", "web-get", "web-batch")
 #: How many tasks still wait, told by one cheap command.
 Waiting = Callable[[Any], int]
 
@@ -13,10 +15,11 @@ Waiting = Callable[[Any], int]
 class Contender:
     """A queue in one setting.
 
-    ``commands`` start its workers, each behind the Python of its environment; ``{url}`` becomes the server's address.
-    ``pace`` is about how many no-ops it does in a second, so that every backlog lasts about as long; ``slots`` is how
-    many tasks it runs at once. ``keeps`` says whether a task survives the kill of its worker, ``bulk`` whether many can
-    be sent faster than one by one. ``only`` names the scenarios that it is for; otherwise it is for all.
+    ``commands`` start its workers, each behind the Python of its environment; ``{url}`` becomes the server's address,
+    ``{port}`` a free port to serve HTTP at. ``pace`` is about how many no-ops it does in a second, so that every
+    backlog lasts about as long; ``slots`` is how many tasks it runs at once. ``keeps`` says whether a task survives the
+    kill of its worker, ``bulk`` whether many can be sent faster than one by one. ``only`` names the scenarios that it
+    is for; otherwise it is for all.
     """
 
     name: str

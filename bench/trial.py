@@ -9,12 +9,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from minicelery import launch
+from minicelery.embedded import free_port
 
 from . import environments
 from .contender import Contender
@@ -32,6 +34,12 @@ def tree_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         root = psutil.Process(process.pid)
         return [root, *root.children(recursive=True)]
     return []
+
+
+def cpu_of(tree: list[psutil.Process]) -> float:
+    """The seconds of processor time that the processes have taken."""
+    times = [process.cpu_times() for process in tree]
+    return float(sum(one.user + one.system for one in times))
 
 
 def kill_session(leader: int) -> None:
@@ -64,10 +72,15 @@ class Trial:
         self.contender = contender
         self.stage = stage
         self.quick = quick
-        self._python = python
+        self.python = python
         self._running: dict[subprocess.Popen[bytes], str] = {}
         self._logs = tempfile.TemporaryDirectory(prefix="minicelery-bench-logs-")
         self._sender: subprocess.Popen[bytes] | None = None
+
+    @cached_property
+    def port(self) -> int:
+        """Where a web process of this trial listens."""
+        return free_port()
 
     def ask(self, deed: str, **wish: Any) -> dict[str, Any]:
         """Have the contender's own process do something; its answer."""
@@ -146,7 +159,7 @@ class Trial:
         environ = {**os.environ, "PYTHONPATH": paths, "BENCH_REDIS_URL": self.stage.url, **self.contender.environ}
         with (Path(self._logs.name) / name).open("ab") as log:
             process = launch.start(
-                [self._python, *(part.replace("{url}", self.stage.url) for part in command)],
+                [self.python, *(self._filled(part) for part in command)],
                 cwd=self._logs.name,
                 env=environ,
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
@@ -155,6 +168,10 @@ class Trial:
             )
         self._running[process] = name
         return process
+
+    def _filled(self, part: str) -> str:
+        """A part of a command, with the addresses of this trial."""
+        return part.replace("{url}", self.stage.url).replace("{port}", str(self.port))
 
     def _last_words(self, name: str) -> str:
         """The end of what a process wrote."""

@@ -1,6 +1,7 @@
-"""Celery: its threads, which are fastest, and its default pool with late acknowledgement, which keeps tasks."""
+"""Celery: its threads, which are fastest, and its default pool with late acknowledgement, which keeps tasks. With it
+are Flask and gunicorn, for HTTP."""
 
-from ..contender import Contender, in_list
+from ..contender import WEB, Contender, in_list
 
 WORKER = ("-m", "celery", "-A", "with_celery", "worker", "-l", "ERROR", "--without-gossip", "--without-mingle")
 
@@ -23,7 +24,26 @@ def _setting(setting: str, *commands: tuple[str, ...], slots: int, late: bool) -
 
 THREADS = ("-P", "threads", "-c", "5")
 
+#: A Flask app that hands tasks to it; gunicorn is set up as ours is.
+_WEB = Contender(
+    name="celery",
+    title="Celery",
+    setting="gunicorn 1×16 threads",
+    module="with_celery",
+    commands=(
+        (
+            *("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "16", "--timeout", "60"),
+            *("--keep-alive", "15", "--log-level", "warning", "--no-control-socket", "web_celery:app"),
+        ),
+    ),
+    waiting=in_list("celery"),
+    pace=500,
+    slots=16,
+    only=WEB,
+)
+
 SETTINGS = (
     _setting("threads 2×5", THREADS, THREADS, slots=10, late=False),
     _setting("prefork 2, acks_late", ("-P", "prefork", "-c", "2"), slots=2, late=True),
+    _WEB,
 )

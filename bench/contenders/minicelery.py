@@ -1,6 +1,6 @@
 """Ours: at least once in every setting, with leases, events, results and counters."""
 
-from ..contender import Contender, in_list
+from ..contender import WEB, Contender, in_list
 
 
 def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
@@ -20,4 +20,24 @@ def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
     )
 
 
-SETTINGS = (_setting(2, 5, 30_000), _setting(1, 5, 28_000), _setting(1, 10, 9_000, "drain-nap"))
+#: Our gunicorn as it comes.
+_WEB = Contender(
+    name="minicelery",
+    title="Mini-Celery",
+    setting="gunicorn 1×16 threads",
+    module="with_minicelery",
+    commands=(
+        (
+            *("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-c", "python:minicelery.web.gunicorn_config"),
+            "minicelery.web.wsgi:app",
+        ),
+    ),
+    waiting=in_list("queue:default"),
+    pace=1_500,
+    slots=16,
+    bulk=True,
+    environ={"MINICELERY_LOG_LEVEL": "WARNING", "MINICELERY_APP": "with_minicelery:app"},
+    only=WEB,
+)
+
+SETTINGS = (_setting(2, 5, 30_000), _setting(1, 5, 28_000), _setting(1, 10, 9_000, "drain-nap"), _WEB)

@@ -2,11 +2,9 @@
 
 import time
 
-import psutil
-
 from ..scenario import Column, Figures, Scenario
 from ..stage import Meter
-from ..trial import Trial, tree_of
+from ..trial import Trial, cpu_of, tree_of
 from .latency import warm_up
 
 TASKS = 3_000
@@ -53,16 +51,11 @@ def of_idling(trial: Trial) -> Figures:
         time.sleep(0.2 if trial.quick else 2.0)
         seconds = 0.5 if trial.quick else IDLE
         tree = [process for worker in workers for process in tree_of(worker)]
-        before, commands = _cpu(tree), trial.stage.reading().commands
+        before, commands = cpu_of(tree), trial.stage.reading().commands
         time.sleep(seconds)
-        cpu, commands = _cpu(tree) - before, trial.stage.reading().commands - commands - 1
+        cpu, commands = cpu_of(tree) - before, trial.stage.reading().commands - commands - 1
         memory = sum(process.memory_full_info().pss for process in tree)
     return {"cpu": cpu / seconds * 100, "commands": commands / seconds, "megabytes": memory / 1e6}
-
-
-def _cpu(tree: list[psutil.Process]) -> float:
-    times = [process.cpu_times() for process in tree]
-    return float(sum(one.user + one.system for one in times))
 
 
 SCENARIOS = (

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.contender import WEB
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,6 +23,20 @@ def test_a_quick_run_of_our_own_contender_prints_a_table_and_keeps_the_results(t
     assert "| Mini-Celery, 2×5 threads |" in done.stdout
     [reading] = json.loads(kept.read_text())["readings"]
     assert reading["figures"]["rate"] > 0
+
+
+def test_a_quick_run_over_http_sends_reads_and_sends_many(tmp_path: Path) -> None:
+    kept = tmp_path / "results.json"
+    options = ["--quick", "--rounds", "1", "--scenarios", ",".join(WEB), "--contenders", "minicelery"]
+
+    command = [sys.executable, "-m", "bench", *options, "--json", str(kept)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {reading["scenario"]: reading["figures"] for reading in json.loads(kept.read_text())["readings"]}
+    assert found.keys() == set(WEB)
+    assert all(figures["rate"] > 0 and figures["p50"] <= figures["p99"] for figures in found.values()), done.stdout
+    assert [found[name]["tasks"] for name in WEB] == [1, 1, 100]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when bytes came in")
