@@ -12,7 +12,8 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 def is_welcome() -> bool:
     """Whether the page that makes this request may. Programs that are no browsers name no origin, and always may."""
-    return may_come(request.headers.get("Origin"), request.scheme, request.host, celery().config.allowed_origins)
+    origin = request.headers.get("Origin")
+    return origin is None or may_come(origin, request.scheme, request.host, celery().config.allowed_origins)
 
 
 def may_come(origin: str | None, scheme: str, host: str, allowed: Sequence[str]) -> bool:

@@ -36,6 +36,14 @@ def test_the_api_serves_under_a_prefix(host: Flask) -> None:
     assert "/queue/docs/swagger-ui.css" in http.get("/queue/docs").text
 
 
+def test_a_task_is_found_where_the_server_has_the_whole_app_under_a_prefix(host: Flask) -> None:
+    body = {"name": "shop", "task_id": "a:b.c"}
+
+    response = host.test_client().post("/queue/tasks", json=body, environ_overrides={"SCRIPT_NAME": "/my shop"})
+
+    assert response.headers["Location"] == "/my%20shop/queue/tasks/a:b.c"
+
+
 def test_the_rest_of_the_app_keeps_its_own_errors(host: Flask) -> None:
     http = host.test_client()
 
