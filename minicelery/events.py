@@ -111,4 +111,4 @@ def _event(name: EventName, data: Mapping[str, Any]) -> Event:
 
 def _rfc3339(seconds: float) -> str:
     whole, ms = divmod(round(seconds * 1000), 1000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+    return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03}Z"  # strftime takes three times as long
