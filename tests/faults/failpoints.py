@@ -39,6 +39,7 @@ class _Points:
 
     def install(self) -> None:
         _wrap(Broker, "claim", after=self._claimed)
+        _wrap(Broker, "claim_behind", after=self._claimed)
         _wrap(Board, "take", after=self._taken)
         _wrap(Board, "begin", after=self._begun)
         _wrap(Executor, "execute", after=self._executed)
