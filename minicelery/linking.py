@@ -1,6 +1,7 @@
 """Puts a script together: its own file behind those parts of the prelude that it uses."""
 
 import re
+from collections.abc import Sequence
 
 from .keys import lua_names
 
@@ -10,21 +11,42 @@ _PART = re.compile(r"^(?=local )", re.MULTILINE)
 _NAMES = re.compile(r"local (?:function )?(\w+(?:, \w+)*)")
 
 
+#: The line of a script above which nothing is defined that only the rest of it needs.
+FOLD = "-- (Here the rest of the prelude goes.)\n"
+
+
 def link(prelude: str, body: str) -> str:
     """The source of a script, given a local ``prefix`` by its first argument.
 
     Redis runs the whole source at each call, and defining all that other scripts need takes it several microseconds. A
-    part of the prelude is one ``local`` at the beginning of a line. It goes along if anything behind it has its name.
+    part of the prelude is one ``local`` at the beginning of a line. It goes along if anything behind it has its name:
+    before the script, or at its ``FOLD`` if it is needed only there.
     """
+    parts = _PART.split(prelude)[1:]
+    head, fold, rest = body.partition(FOLD)
+    first = _needed(parts, head)
+    source = ["local prefix = ARGV[1]", _keys(first, head), *first, head]
+    if fold:
+        more = _needed([part for part in parts if part not in first], rest)
+        source += [_keys(more, rest), *more, rest]
+    return "\n".join(source)
+
+
+def _needed(parts: Sequence[str], body: str) -> list[str]:
+    """The parts that a body uses, and those that these use, in order."""
     used = _words(body)
-    parts: list[str] = []
-    for part in reversed(_PART.split(prelude)[1:]):
-        found = _NAMES.match(part)
-        assert found, part
-        if used.intersection(found[1].split(", ")):
+    found: list[str] = []
+    for part in reversed(parts):
+        name = _NAMES.match(part)
+        assert name, part
+        if used.intersection(name[1].split(", ")):
             used |= _words(part)
-            parts.append(part)
-    return "\n".join(["local prefix = ARGV[1]", lua_names(used), *reversed(parts), body])
+            found.append(part)
+    return found[::-1]
+
+
+def _keys(parts: Sequence[str], body: str) -> str:
+    return lua_names(_words("\n".join([*parts, body])))
 
 
 def _words(source: str) -> set[str]:

@@ -6,6 +6,27 @@
 --       WAIT waits for writes alone.
 -- event queued | scheduled
 local at = now()
+
+local function write(where, id, name, args, kwargs, queue, max_retries, status)
+  redis.call('HSET', where, 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue, 'retry_count', '0',
+    'max_retries', max_retries, 'status', status, 'created_at', stamp(at), 'updated_at', stamp(at))
+end
+
+-- By far the most frequent call is one task that is new and has not to wait. It needs little of what is defined below.
+if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and redis.call('EXISTS', KEYS[1]) == 0 then
+  local id, queue = ARGV[2], ARGV[6]
+  local ready, bell = key.queue(queue), key.bell(queue)
+  local waiting, rings = redis.pcall('LLEN', ready), redis.pcall('LLEN', bell)
+  if type(waiting) == 'number' and type(rings) == 'number' then
+    write(KEYS[1], id, ARGV[3], ARGV[4], ARGV[5], queue, ARGV[7], 'PENDING')
+    emit_queued(id, queue, at)
+    redis.call('LPUSH', ready, id)
+    if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
+    return 'PENDING'
+  end
+end
+
+-- (Here the rest of the prelude goes.)
 local WIDTH = 8
 local answers, fresh, seen = {}, {}, {}
 local there_before
@@ -52,9 +73,7 @@ for _, task in ipairs(fresh) do
   local i, due = task[1], task[2]
   local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
-  redis.call('HSET', KEYS[i], 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
-    'retry_count', '0', 'max_retries', max_retries, 'status', due and 'SCHEDULED' or 'PENDING',
-    'created_at', stamp(at), 'updated_at', stamp(at))
+  write(KEYS[i], id, name, args, kwargs, queue, max_retries, due and 'SCHEDULED' or 'PENDING')
   if due then
     redis.call('HSET', KEYS[i], 'due', stamp(due))
     delay(id, due)

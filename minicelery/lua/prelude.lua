@@ -59,6 +59,10 @@ local function emit(id, event, rest)
   redis.call('PUBLISH', key.events(id), '{"event":"' .. event .. '","data":{"task_id":"' .. id .. '"' .. rest .. '}')
 end
 
+local function emit_queued(id, queue, at)
+  emit(id, 'queued', ',"status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
+end
+
 -- ---- Nothing after the first write may fail: what could is asked before it
 
 local kinds = {}
@@ -106,7 +110,7 @@ local lines = {}
 -- that is the task's lane: at the tail ('LPUSH'), or at the head ('RPUSH') what was already claimed once.
 local function line_up(id, queue, lane, push, at)
   local ready, bell = line(queue, lane)
-  emit(id, 'queued', ',"status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
+  emit_queued(id, queue, at)
   local found = lines[ready] or {push = push, bell = bell}
   lines[ready] = found
   found[#found + 1] = id

@@ -7,6 +7,22 @@ _FOREIGN = "store/test_foreign_keys.py"
 
 GUARDS_OF_PLACES = (
     Mutation(
+        "enqueue of one task does not look where it goes",
+        "the script ends between its writes, and the task is in no place",
+        f"{_LUA}/enqueue.lua",
+        "  if type(waiting) == 'number' and type(rings) == 'number' then",
+        "  if true then",
+        (f"{_FOREIGN}::test_a_task_that_has_no_place_to_go_is_refused_and_leaves_nothing",),
+    ),
+    Mutation(
+        "enqueue of one task does not look whether it is there",
+        "a submission that is repeated begins anew",
+        f"{_LUA}/enqueue.lua",
+        " and redis.call('EXISTS', KEYS[1]) == 0 then",
+        " then",
+        ("store/test_transitions.py::test_a_submission_that_is_repeated_is_one_task",),
+    ),
+    Mutation(
         "enqueue does not look at the keys of its tasks",
         "the script ends between its writes, and what stands before in the batch is in no place",
         f"{_LUA}/enqueue.lua",

@@ -193,6 +193,14 @@ _KEEPING = (
         (_BEAT_WHEN_FULL,),
     ),
     Mutation(
+        "a bell rings without limit for single tasks",
+        "a backlog fills the memory with rings",
+        f"{_LUA}/enqueue.lua",
+        "if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end",
+        "redis.call('LPUSH', bell, '1')",
+        (f"{_TRANSITIONS}::test_the_bell_is_capped_for_tasks_that_come_one_by_one",),
+    ),
+    Mutation(
         "a bell rings without limit",
         "a backlog fills the memory with rings",
         f"{_LUA}/prelude.lua",

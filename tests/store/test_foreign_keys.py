@@ -236,6 +236,18 @@ def test_a_submission_whose_key_another_program_has_taken_refuses_its_batch_whol
     assert desk.submit("a", "t", "b") == [Status.PENDING] * 3
 
 
+@pytest.mark.parametrize("name", ["queue:bad", "bell:bad", "task:t"])
+def test_a_task_that_has_no_place_to_go_is_refused_and_leaves_nothing(desk: Desk, name: str) -> None:
+    mend = spoil(desk, name)
+
+    with pytest.raises(ForeignData, match=name):
+        desk.submit("t", queue="bad")
+
+    mend()
+    assert desk.where("t") == [""]
+    assert desk.submit("t", queue="bad") == [Status.PENDING]
+
+
 def test_a_claim_that_could_not_be_noted_takes_nothing(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t")

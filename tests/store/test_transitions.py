@@ -624,6 +624,13 @@ def test_the_bell_is_capped_and_silent_when_nothing_is_left(desk: Desk) -> None:
     assert (full, _rings(desk)) == (100, 0)
 
 
+def test_the_bell_is_capped_for_tasks_that_come_one_by_one(desk: Desk) -> None:
+    for number in range(102):
+        desk.submit(f"t{number}")
+
+    assert _rings(desk) == 100
+
+
 def test_a_thread_that_was_woken_and_leaves_work_behind_rings_for_the_next(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("a", "b", "c")

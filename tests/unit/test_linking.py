@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from minicelery.keys import SCHEMA
-from minicelery.linking import link
+from minicelery.linking import FOLD, link
 from minicelery.scripts import NAMES, load
 
 PRELUDE = """
@@ -46,6 +46,15 @@ def test_a_script_has_the_keys_that_it_spells_itself_or_by_what_it_uses() -> Non
     linked = link(PRELUDE, "return key.workers() .. third()")
 
     assert [pattern.name for pattern in SCHEMA if f"  {pattern.name} = function" in linked] == ["task", "workers"]
+
+
+def test_what_only_the_rest_of_a_script_needs_is_defined_at_its_fold() -> None:
+    linked = link(PRELUDE, f"if first() then return end\n{FOLD}return second() .. third()")
+
+    head, rest = linked.split("if first() then return end\n")
+    assert parts(head) == ["prefix", "CLAIMS_KEPT", "key", "LIMIT", "first"]
+    assert parts(rest) == ["CLAIMS_KEPT", "key", "second", "third"]
+    assert ("task = function" in head, "task = function" in rest) == (False, True)
 
 
 def test_each_part_of_the_prelude_is_used_by_some_script() -> None:
