@@ -16,7 +16,9 @@ def gather(calls: Iterable[C], make: Callable[[C], Message], place: Callable[[in
     for number, call in enumerate(calls):
         try:
             message = make(call)
-            _refuse_another(by_id.setdefault(message.id, message), message)
+            first = by_id.setdefault(message.id, message)
+            if first is not message:
+                _refuse_another(first, message)
         except InvalidInput as error:
             error.move_into(place(number))
             raise
@@ -26,7 +28,7 @@ def gather(calls: Iterable[C], make: Callable[[C], Message], place: Callable[[in
 
 def _refuse_another(first: Message, second: Message) -> None:
     """Redis would keep the first one only."""
-    if first is not second and _call(first) != _call(second):
+    if _call(first) != _call(second):
         raise InvalidInput(f"another call of this batch has the id {first.id}; give each call its own", "/task_id")
 
 

@@ -1,6 +1,6 @@
 """The write side: one method for each script, and a script for each change of state."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -95,21 +95,14 @@ class Broker:
         """
         return _states(self._scripts.run("enqueue", *self._enqueue(messages), self._confirm))
 
-    def enqueue_each(self, batches: Iterable[Sequence[Message]], states: list[Status | None]) -> None:
-        """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here. The
-        states are appended as they are known.
+    def enqueue_each(self, batches: Iterable[Sequence[Message]]) -> Iterator[list[Status | None]]:
+        """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here.
 
         If it fails, the batch that it met and ``AHEAD`` further ones may have been submitted, each as a whole.
         """
         if self._confirm is not None:
-            for batch in batches:
-                states += self.enqueue(batch)
-            return
-        answers: list[str] = []
-        try:
-            self._scripts.run_each("enqueue", map(self._enqueue, batches), answers)
-        finally:
-            states += chain.from_iterable(map(_states, answers))
+            return map(self.enqueue, batches)
+        return map(_states, self._scripts.run_each("enqueue", map(self._enqueue, batches)))
 
     def _enqueue(self, messages: Sequence[Message]) -> Part:
         args: list[object] = []

@@ -46,21 +46,24 @@ class Dispatch:
         be there or none, and of those behind them nothing is.
         """
         waiting = list(messages)
-        statuses: list[Status | None] = []
+        batches = [waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)]
+        sent: list[tuple[AsyncResult[Any], Status]] = []
+        taken: list[int] = []
         try:
-            batches = (waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH))
-            self._broker.enqueue_each(batches, statuses)
+            for statuses, batch in zip(self._broker.enqueue_each(batches), batches, strict=True):
+                for message, status in zip(batch, statuses, strict=True):
+                    if status is None:
+                        taken.append(len(sent) + len(taken))
+                    else:
+                        sent.append((AsyncResult(message.id, self), status))
         except RedisUnavailable as away:
-            away.submitted = [AsyncResult(m.id, self) for m, status in zip(waiting, statuses, strict=False) if status]
+            away.submitted = [result for result, _ in sent]
             away.task_ids = [message.id for message in waiting]
             away.task_id = waiting[0].id if len(waiting) == 1 else None
             raise
-        sent: list[tuple[AsyncResult[Any], Status]]
-        sent = [(AsyncResult(m.id, self), s) for m, s in zip(waiting, statuses, strict=True) if s is not None]
-        if len(sent) < len(waiting):
-            places = [place for place, status in enumerate(statuses) if status is None]
-            error = TaskIdTaken(_taken_words([waiting[place].id for place in places]), "/task_id")
-            error.places, error.task_ids = places, [message.id for message in waiting]
+        if taken:
+            error = TaskIdTaken(_taken_words([waiting[place].id for place in taken]), "/task_id")
+            error.places, error.task_ids = taken, [message.id for message in waiting]
             raise error
         return sent
 

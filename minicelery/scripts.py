@@ -97,8 +97,8 @@ class Scripts:
         except NoScriptError:
             return self.run(name, keys, args)
 
-    def run_each(self, name: str, calls: Iterable[Part], answers: list[Any]) -> None:
-        """Call one script many times, each time with other keys and arguments, and append the answers as they come.
+    def run_each(self, name: str, calls: Iterable[Part]) -> Iterator[Any]:
+        """Call one script many times, each time with other keys and arguments. The answers as they come.
 
         The next ``AHEAD`` calls are sent before the answer to one is here. If something fails, the first call that has
         no answer is repeated like any other, alone, and then it goes on. If that fails, too, the error of it is raised:
@@ -116,14 +116,13 @@ class Scripts:
             try:
                 for answer in stream(self._client, commands(), AHEAD):
                     waiting.popleft()
-                    answers.append(answer)
+                    yield answer
                 return
             except RedisError:
                 waiting.extend(() if waiting else islice(source, 1))
                 if not waiting:
                     return
-                answers.append(self.run(name, *waiting[0]))
-                waiting.popleft()
+            yield self.run(name, *waiting.popleft())
 
     def _send(self, scripts: Sequence[tuple[Script, Sequence[Any]]], confirm: float | None) -> list[Any]:
         """Send each script by its name, and by its text where the server does not know it; asks in the same round

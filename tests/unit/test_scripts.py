@@ -171,11 +171,10 @@ def _rings(counts: Iterable[int]) -> Iterator[tuple[list[str], list[int]]]:
 
 def test_of_many_calls_the_next_is_sent_before_the_last_is_answered(real_app: MiniCelery) -> None:
     real_app.scripts.load_all()
-    client, answers = Log(real_app.clients.commands), list[Any]()
+    client = Log(real_app.clients.commands)
+    scripts = Scripts(client, real_app.keys, World(), patience=1.0)
 
-    Scripts(client, real_app.keys, World(), patience=1.0).run_each("wake", _rings([1, 2, 3]), answers)
-
-    assert answers == [1, 1, 1]
+    assert [*scripts.run_each("wake", _rings([1, 2, 3]))] == [1, 1, 1]
     assert client.log == ["sent", "sent", "read", "sent", "read", "read"]
 
 
@@ -213,11 +212,10 @@ def test_of_many_calls_those_that_redis_has_forgotten_are_sent_again(real_app: M
 def _sent(app: MiniCelery, scripts: Scripts) -> list[str]:
     """Submit five tasks in three calls; the ids that wait then, the next in front."""
     messages = [Message(str(number), "add", "[1,2]", "{}", "default", 3) for number in range(1, 6)]
-    states: list[Status | None] = []
 
-    Broker(scripts, app.keys, 60).enqueue_each(iter([messages[:2], messages[2:3], messages[3:]]), states)
+    states = Broker(scripts, app.keys, 60).enqueue_each(iter([messages[:2], messages[2:3], messages[3:]]))
 
-    assert states == [Status.PENDING] * 5
+    assert [*states] == [[Status.PENDING] * count for count in (2, 1, 2)]
     return list(app.clients.commands.lrange(app.keys.queue("default"), 0, -1))[::-1]
 
 
@@ -227,7 +225,7 @@ def test_of_many_calls_one_that_is_refused_ends_it_with_the_answers_before_it(re
     calls = [([key, "x"], [1]) for key in ("a", "b", "taken", "c", "d")]
 
     with pytest.raises(ForeignData):
-        real_app.scripts.run_each("wake", iter(calls), answers)
+        answers.extend(real_app.scripts.run_each("wake", iter(calls)))
 
     assert answers == [1, 1]
     assert commands.llen("d") == 0, "only what was sent with it may be done"
@@ -239,7 +237,7 @@ def test_many_calls_to_a_redis_that_is_away_end_with_the_patience() -> None:
     clients = connect(Config(redis_url=f"redis://127.0.0.1:{free_port()}"))
 
     with pytest.raises(RedisUnavailable):
-        Scripts(clients.commands, Keys(), world, patience=1.0).run_each("wake", _rings([1]), [])
+        Scripts(clients.commands, Keys(), world, patience=1.0).run_each("wake", _rings([1])).__next__()
 
 
 @pytest.mark.parametrize(
