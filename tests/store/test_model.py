@@ -65,6 +65,7 @@ class Model:
     claimed: dict[str, dict[str, str]] = field(default_factory=lambda: {worker: {} for worker in WORKERS})
     leases: dict[str, float] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
 
     def holds(self, worker: str, delivery: Delivery) -> bool:
         return self.claimed[worker].get(delivery.id) == delivery.token
@@ -197,6 +198,8 @@ class Machine(RuleBasedStateMachine):
         quarantine=st.sampled_from([False, False, True]),
         share=st.sampled_from([1, 1, 2]),
         budget=st.sampled_from([0, 5, 100]),
+        woken=st.booleans(),
+        least_lease=st.sampled_from([0.0, 0.0, 8.0]),
     )
     def claim(self, worker: str, reverse: bool, **limits: Any) -> Any:
         model, number = self.model, next(self.numbers)
@@ -204,8 +207,11 @@ class Machine(RuleBasedStateMachine):
         claim = Claim(worker, 0, number, f"n{number:08}", queues, costs=COSTS, **limits)
         claimed = self.broker.claim(claim)
         self.sent.append(claim)
-        if model.leases.get(worker, 0) <= model.now:
+        if model.leases.get(worker, 0) <= model.now + claim.least_lease:
             assert not claimed.leased
+            return multiple()
+        if worker in model.stopped:
+            assert (claimed.leased, claimed.deliveries) == (True, ())
             return multiple()
         assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(model.next_batch(claim))
         for delivery in claimed.deliveries:
@@ -215,6 +221,22 @@ class Machine(RuleBasedStateMachine):
             assert delivery.retry_count == model.retries[delivery.id]
         assert claimed.dropped == ()
         return multiple(*((worker, delivery) for delivery in claimed.deliveries))
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def a_claim_arrives_after_another_has_taken_its_place(self, worker: str) -> None:
+        number = next(self.numbers)
+        for queues in ((), QUEUES):
+            claim = Claim(worker, 0, number, f"n{number:08}", queues, costs=COSTS)
+            assert self.broker.claim(claim).deliveries == ()
+            self.sent.append(claim)
+
+    @rule()
+    def a_worker_is_woken_up_to_stop(self) -> None:
+        """The third one, so that two go on."""
+        worker = WORKERS[2]
+        self.broker.wake(worker, 1)
+        if any(claim.worker == worker for claim in self.sent):
+            self.model.stopped.add(worker)
 
     @rule(data=st.data())
     def an_old_claim_arrives_late(self, data: st.DataObject) -> None:
