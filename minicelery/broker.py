@@ -25,8 +25,8 @@ class Claim:
     It is one task, or up to ``count`` if all of them have names known to be short: ``costs`` has the mean run time of
     each such name in microseconds, and ``budget`` what all may take together. Of a queue it gets no more than one of
     ``share`` threads would if they shared what waits there. With ``quarantine`` it is of the tasks that have crashed
-    their process. One that is made when a bell rings is ``woken``; ``least_lease`` is for how many seconds the lease of
-    the worker must last yet, so that no bell rings for long for a machine that has died.
+    their process. One that is sent behind a wait is ``woken``, whatever has ended the wait. ``least_lease`` is for how
+    many seconds the lease must last yet, so that nothing is given for long to a machine that has died.
     """
 
     worker: str
@@ -98,7 +98,7 @@ class Broker:
     def enqueue_each(self, batches: Iterable[Sequence[Message]]) -> Iterator[list[Status | None]]:
         """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here.
 
-        If it fails, the batch that it met and ``AHEAD`` further ones may have been submitted, each as a whole.
+        If it fails, the batch that it met and up to ``AHEAD`` further ones may have been submitted, each as a whole.
         """
         if self._confirm is not None:
             return map(self.enqueue, batches)
@@ -209,7 +209,7 @@ class Broker:
         return {worker: bool(answer) for worker, answer in zip(workers, answers, strict=True)}
 
     def wake(self, worker: str, threads: int) -> None:
-        """End the waiting of as many idle threads of a worker, which claims nothing from now on."""
+        """End the waiting of as many idle threads of a worker, which is given nothing from now on."""
         self._scripts.run("wake", [self._keys.wake(worker), self._keys.claims(worker)], [threads])
 
     def repair(self, task_id: str, others: Mapping[str, str]) -> list[str]:

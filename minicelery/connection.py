@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from .config import Config
@@ -29,6 +30,8 @@ _FORBIDDEN = "The user executing the script can't run this command"
 BLOCK = 3.0
 #: Seconds by which an answer may be late. If that was too strict, the thread looks for work and waits anew.
 _MARGIN = 2.0
+#: Seconds after which an idle thread has its answer, or has given up the connection, unless it stood still itself.
+LONGEST_WAIT = BLOCK + _MARGIN
 _UNBOUNDED = 2**31
 
 
@@ -54,13 +57,15 @@ def connect(config: Config) -> Clients:
     return Clients(
         commands=_client(config, config.redis_timeout, Pool, config.pool_size, timeout=30),
         # Whoever blocks has a connection of its own: waiting for one would not end when the caller wants it to.
-        blocking=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED),
-        listening=_client(config, BLOCK + _MARGIN, redis.ConnectionPool, _UNBOUNDED, protocol=3),
+        blocking=_client(config, LONGEST_WAIT, redis.ConnectionPool, _UNBOUNDED),
+        listening=_client(config, LONGEST_WAIT, redis.ConnectionPool, _UNBOUNDED, protocol=3),
     )
 
 
 def _client(config: Config, socket_timeout: float, kind: Any, size: int, **more: Any) -> Client:
     more = {"protocol": 2, **more}  # RESP3 replies have other shapes on other servers
+    if more["protocol"] == 3:  # one more trip for each connection, which few servers have an answer to
+        more["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
     pool = kind(
         max_connections=size,
         decode_responses=True,

@@ -43,7 +43,8 @@ class Dispatch:
 
         Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
         handles of what was submitted before it in ``submitted``: of the batch that it met, and of the next one, all may
-        be there or none, and of those behind them nothing is.
+        be there or none, and of those behind them nothing is. Where a batch has to be sent again, the next one may
+        come before it.
         """
         waiting = list(messages)
         batches = [waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)]

@@ -156,6 +156,8 @@ class _Ear:
                 is_listening = is_listening or answer[:2] == ["subscribe", channel]
             elif isinstance(answer, list):
                 self._note(answer)
+            elif isinstance(answer, redis.ResponseError) and not is_listening:
+                raise answer
             elif is_listening:
                 return None if isinstance(answer, redis.ResponseError) and not is_foreign(answer) else answer
 

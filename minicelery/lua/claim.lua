@@ -1,6 +1,6 @@
 -- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short.
 -- KEYS  workers, claims and claimed of the worker, then the ready list and the bell of each queue, in serving order
--- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if a bell has just woken the thread, share, budget
+-- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if it is sent behind a wait, share, budget
 --       in microseconds, seconds that the lease must last yet, then for each name that is known to be short: the name, its
 --       mean run time in microseconds.
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.

@@ -6,13 +6,13 @@
 -- event queued
 local claimed = KEYS[1]
 local at = now()
-local answers, current = {}, {}
+local answers, current, seen = {}, {}, {}
 
 for base = 2, #ARGV, 2 do
   local id, token = ARGV[base], ARGV[base + 1]
   local task = fields(id, 'status', 'token', 'settled', 'released_by')
   local answer = 'lost'
-  if task and task[4] == token then
+  if task and (task[4] == token or seen[id] == token) then
     answer = 'ok'
   elseif task and settled_by(task[1], task[2], task[3]) == token then
     answer = 'settled'
@@ -22,6 +22,7 @@ for base = 2, #ARGV, 2 do
     if obstacle then return foreign(obstacle) end
     if held then
       answer = 'ok'
+      seen[id] = token
       current[#current + 1] = {id, token, held.queue, held.lane}
     end
   end

@@ -1,5 +1,5 @@
--- wake: rings the doorbell of one worker, once for each of its threads, and has it claim nothing from now on. No task
--- changes its state.
+-- wake: rings the doorbell of one worker, once for each of its threads, and has it claim nothing from now on, if it has
+-- claimed anything before. No task changes its state.
 -- KEYS  wake and claims of the worker
 -- ARGV  prefix, how often
 -- =>    1

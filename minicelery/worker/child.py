@@ -77,7 +77,9 @@ class Child:
             self._pool.start()
             self._until_stopped(selector)
         self._stopping.set()
+        self._board.tick(self._world.monotonic())
         self._pool.end(_FAREWELL_PATIENCE)
+        self._board.tick(self._world.monotonic())
         self._board.leave(behind=self._hand_back())
         return int(self._pool.has_broken)
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from .. import codec, logs
 from ..broker import Claim, Claimed
+from ..connection import LONGEST_WAIT
 from ..errors import ForeignData, RedisUnavailable
 from ..law import shown
 from ..message import Delivery
@@ -17,7 +18,7 @@ from ..states import Status
 from . import runlog
 from .bench import Bench
 from .board import Count
-from .buffer import Ended
+from .buffer import NEVER, Ended
 from .pace import PATIENCE
 from .patience import Patience
 
@@ -69,11 +70,19 @@ class Exchange:
         bench.crew.go_to_the_door()
         try:
             claimed = self._claim_at_the_door(claim)
+            if bench.world.monotonic() - asked_at > LONGEST_WAIT:
+                self._refuse(claimed.deliveries)
+                return True
             brought, seconds = self._receive(claimed, asked_at)
         finally:
             bench.board.hear(self._thread)
             bench.crew.come_back(brought, seconds)
         return bool(brought or claimed.dropped)
+
+    def _refuse(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back what was given so long ago that others may have it by now: this machine has stood still."""
+        self._bench.board.count(self._thread, Count.TAKEN, len(deliveries))
+        self.hand_back([(NEVER, delivery) for delivery in deliveries][::-1])
 
     def _receive(self, claimed: Claimed, asked_at: float = 0.0) -> tuple[int, float]:
         """Put what a claim has brought into the buffer. How many tasks, and the seconds that they take, if known.
@@ -87,6 +96,7 @@ class Exchange:
             with bench.buffer.filling:
                 now = bench.world.monotonic()
                 bench.board.lay_out(now, [(delivery.id, delivery.token) for delivery in deliveries])
+                bench.board.hear(self._thread)  # before anything of it can begin
                 bench.buffer.put(deliveries, asked_at if 0 < asked_at < bench.board.recalled_at else now)
         if claimed.dropped:
             names = ", ".join(map(shown, claimed.dropped))
@@ -133,7 +143,7 @@ class Exchange:
         claimed = self._patience.attempt(partial(bench.broker.claim_behind, wait, claim))
         if claimed and claimed.leased:
             return claimed
-        again = replace(claim, woken=False, least_lease=0.0)
+        again = replace(claim, least_lease=0.0)
         return self._claim(again, PATIENCE, was_refused=claimed is not None)
 
     def _claim(self, claim: Claim, budget: float, *, was_refused: bool = False) -> Claimed:
@@ -150,7 +160,7 @@ class Exchange:
             elif answer and (answer.deliveries or not was_refused or self._bench.stopping.is_set()):
                 return answer
             elif answer:  # it has only shown that the refused claim had taken nothing
-                claim, was_refused = self._next_claim(budget), False
+                claim, was_refused = replace(self._next_claim(budget), woken=claim.woken), False
 
     def record(self, ended: Sequence[Ended]) -> None:
         """Record outcomes, however long Redis is away."""

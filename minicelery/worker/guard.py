@@ -78,7 +78,9 @@ class Guard:
             return
         waiting = board.not_begun(recalled_at)
         try:
-            waiting = [*self._unheard(child, recalled_at), *waiting]
+            begun = {(held.id, held.token) for held in board.held() if held.begun}
+            unheard = self._unheard(child, recalled_at)
+            waiting = [pair for pair in dict.fromkeys([*unheard, *waiting]) if pair not in begun]
             given = self._broker.release(child.worker, waiting) if waiting else []
         except Exception as error:
             if self._trouble.is_news(error):
@@ -89,8 +91,8 @@ class Guard:
             _log.warning("ready again: %d tasks that waited in a process that stands still", sum(given))
 
     def _unheard(self, child: Running, before: float) -> list[tuple[str, str]]:
-        """What its waiting threads were given and do not hear of, the last first. From now on they are given nothing:
-        their claims are answered here, and what comes later under the same number is a repeat."""
+        """What its waiting threads were given and do not hear of, the last first. They are given nothing more: their
+        claims are answered here, and what comes later under the same number is a repeat."""
         found: list[tuple[str, str]] = []
         for thread, number, nonce in child.board.asked(before):
             answer = self._broker.claim(Claim(child.worker, thread, number, nonce, queues=()))

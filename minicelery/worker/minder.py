@@ -48,7 +48,7 @@ class Minder:
                 calm_since = now
             elif now - calm_since > _CALM:
                 buffer.stirred.clear()
-                if not buffer.waiting and buffer.oldest_outcome is None:
+                if not (buffer.waiting or buffer.oldest_outcome is not None or self._bench.stopping.is_set()):
                     buffer.stirred.wait()
                 calm_since = world.monotonic()
         self._exchange.record(buffer.ended())

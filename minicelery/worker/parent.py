@@ -33,7 +33,7 @@ from .order import NOW, STOP, UNUSABLE, Hello, Retiring, WorkerOptions
 from .running import Birth, Running, bear
 
 _log = logging.getLogger("minicelery.worker")
-_KILL_MARGIN = 3.0  #: seconds that a child has, beyond its grace, to hand back and end
+_KILL_MARGIN = 4.0  #: seconds that a child has, beyond its grace, to hand back and end
 _PAUSE_UNREADY = 1.0  #: seconds until another try after a child has died before it was ready
 _PAUSE_UNUSABLE = 5.0  #: seconds until another try to load an application that could be loaded before
 _LONG_LOADING = 60.0  #: seconds of loading the application that deserve a word

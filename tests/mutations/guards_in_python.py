@@ -87,14 +87,6 @@ _LINK = (
         ("unit/test_connection.py::test_who_leaves_a_stream_of_answers_leaves_none_for_the_next",),
     ),
     Mutation(
-        "a forked process goes on with the random digits of its parent",
-        "two tasks have the same id, and the second is refused or taken for the first",
-        "minicelery/world.py",
-        "os.register_at_fork(after_in_child=_spare.clear)",
-        "os.register_at_fork(after_in_child=list)",
-        ("unit/test_task.py::test_a_forked_process_makes_other_ids",),
-    ),
-    Mutation(
         "of many calls the one that has lost its answer is not repeated",
         "a part of what was submitted at once is missing, and nobody is told",
         "minicelery/scripts.py",

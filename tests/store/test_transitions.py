@@ -288,6 +288,17 @@ def test_a_released_task_is_the_next_one_and_counts_no_failure(desk: Desk) -> No
     desk.lawful()
 
 
+def test_a_task_that_stands_twice_in_a_release_is_given_back_once(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit("t")
+    held = desk.take()
+
+    assert desk.broker.release("w", [(held.id, held.token)] * 2) == [True, True]
+
+    assert desk.where("t") == ["PENDING", "ready"]
+    assert desk.app.inspector.task("t").released == 1
+
+
 def test_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t")

@@ -9,6 +9,7 @@ import pytest
 
 from minicelery import MiniCelery
 from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.connection import LONGEST_WAIT
 from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
 from minicelery.message import Delivery
@@ -18,7 +19,7 @@ from minicelery.states import Status
 from minicelery.trouble import Trouble
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count
-from minicelery.worker.buffer import NEVER, Ended
+from minicelery.worker.buffer import NEVER, Buffer, Ended
 from minicelery.worker.consumer import _log
 from minicelery.worker.exchange import Exchange
 from minicelery.worker.minder import Minder
@@ -226,6 +227,50 @@ def test_what_was_asked_for_before_a_recall_is_recalled_though_it_is_heard_later
     assert Exchange(made, 0).wait()
 
     assert [delivery.id for _, delivery in made.buffer.late(bench.board.recalled_at)][::-1] == submitted
+
+
+def test_what_a_thread_hears_of_much_too_late_is_given_back_and_not_run(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    clock = iter([100.0, 100.0 + LONGEST_WAIT + 0.1])
+    made = replace(bench, world=replace(bench.world, monotonic=lambda: next(clock)))
+
+    assert Exchange(made, 0).wait()
+
+    assert made.buffer.waiting == 0
+    assert statuses(fake_app, submitted) == ["PENDING"] * 4
+    assert [delivery.id for delivery in trade(bench, 1)] == submitted, "in their order"
+    assert bench.board.totals()[Count.HANDED_BACK] == 4
+
+
+def test_what_a_thread_has_heard_is_not_asked_about_before_it_can_begin(bench: Bench, submitted: list[str]) -> None:
+    open_questions: list[Any] = []
+
+    class Watched(Buffer):
+        def put(self, deliveries: Sequence[Delivery], now: float) -> None:
+            open_questions.extend(bench.board.asked(NEVER))
+            super().put(deliveries, now)
+
+    made = replace(bench, buffer=Watched())
+
+    assert Exchange(made, 0).wait()
+
+    assert (made.buffer.waiting, open_questions) == (4, [])
+
+
+def test_a_claim_that_takes_the_place_of_one_at_the_door_passes_the_ring_on(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery
+) -> None:
+    claims: list[Claim] = []
+
+    class Noted(Broker):
+        def claim(self, claim: Claim) -> Claimed:
+            claims.append(claim)
+            return super().claim(claim)
+
+    assert Exchange(replace(_with(bench, fake_app, Noted), least_lease=120.0), 0).wait()
+
+    assert [(claim.woken, claim.least_lease) for claim in claims] == [(True, 0.0)] * 2
 
 
 def test_the_minder_claims_more_when_a_thread_sees_that_little_is_left(

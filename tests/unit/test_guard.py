@@ -226,6 +226,21 @@ def test_what_the_waiting_threads_of_a_child_that_does_not_move_were_given_is_gi
     assert stuck.released == [["three", "two"]]
 
 
+def test_what_is_known_twice_is_given_back_once_and_what_has_begun_never(stuck: Stuck) -> None:
+    stuck.board.open_slot(0)
+    stuck.board.open_slot(1)
+    stuck.board.ask(1, stuck.now, 7, "nonce")
+    stuck.given["nonce"] = ["one", "two"]
+    stuck.board.lay_out(stuck.now, [("one", "1.nonce"), ("two", "1.nonce")])
+    stuck.board.enter(0, 0)
+    stuck.board.take(0, "one", "one", "1.nonce")
+    stuck.board.begin(0, stuck.now)
+
+    stuck.stand_still(4, busy=0)
+
+    assert stuck.released == [["two"]]
+
+
 def test_who_has_heard_the_answer_to_what_it_asked_for_is_not_asked_about(stuck: Stuck) -> None:
     stuck.run("one", 0, limit=None)
     stuck.board.ask(0, stuck.now, 7, "nonce")

@@ -1,7 +1,6 @@
 """Declaring and calling tasks."""
 
 import inspect
-import os
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import RFC_4122, UUID
@@ -143,20 +142,6 @@ def test_an_id_is_a_uuid_of_random_numbers() -> None:
     assert [str(UUID(one)) for one in made] == made
     assert {(UUID(one).version, UUID(one).variant) for one in made} == {(4, RFC_4122)}
     assert len(set(made)) == 500
-
-
-def test_a_forked_process_makes_other_ids() -> None:
-    World().new_id()  # there are random digits left over
-    reading, writing = os.pipe()
-    if (pid := os.fork()) == 0:
-        os.write(writing, World().new_id().encode())
-        os._exit(0)
-    os.waitpid(pid, 0)
-    theirs = os.read(reading, 100).decode()
-    os.close(reading)
-    os.close(writing)
-
-    assert theirs not in {World().new_id() for _ in range(200)}
 
 
 def test_a_value_that_is_not_json_is_refused_with_its_place(add: Any) -> None:

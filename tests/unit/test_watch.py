@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import redis
 
 from minicelery import MiniCelery
 from minicelery.errors import RedisUnavailable, TaskFailed, TaskNotFound
@@ -13,7 +14,7 @@ from minicelery.events import Event, EventName, ended
 from minicelery.record import TaskRecord
 from minicelery.states import Status
 from minicelery.testing import drain
-from minicelery.watch import Watch
+from minicelery.watch import Watch, _Ear
 from minicelery.world import World
 from tests.stack import wait_until
 
@@ -121,6 +122,18 @@ def test_a_task_that_is_gone_when_somebody_begins_to_listen_is_not_found(
 
     with pytest.raises(TaskNotFound):
         real_app.result("gone").get(timeout=5)
+
+
+def test_a_user_who_may_not_listen_is_told_so_at_once(real_app: MiniCelery) -> None:
+    admin, url = real_app.clients.commands, real_app.config.redis_url
+    admin.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "+@all", "allkeys", "resetchannels")
+    app = MiniCelery("deaf", redis_url=url.replace("://", "://deaf:secret@"), patience=0.1)
+
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        _Ear(app.clients.listening).turn_to("channel", "key")
+
+    app.clients.close()
+    admin.execute_command("ACL", "DELUSER", "deaf")
 
 
 def test_a_kept_connection_that_the_server_has_closed_is_replaced_at_once(
