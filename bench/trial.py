@@ -92,7 +92,7 @@ class Trial:
         self._sender.stdin.write(json.dumps({"do": deed, **wish}).encode() + b"\n")
         self._sender.stdin.flush()
         if not select.select([self._sender.stdout], [], [], PATIENCE)[0]:
-            raise Failed(f"the sender did not {deed} within {PATIENCE:g} s")
+            raise Failed(f"the sender took longer than {PATIENCE:g} s for '{deed}'")
         line = self._sender.stdout.readline()
         if not line:
             raise Failed(f"the sender ended: {self._last_words('sender')}")

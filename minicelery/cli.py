@@ -155,6 +155,7 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
         results = [result for result, _ in app.sender.send_many(messages)]
     except RedisUnavailable as error:
         _print_ids(error.submitted)
+        error.task_id = None  # a line has no option for it
         raise
     _print_ids(results)
 

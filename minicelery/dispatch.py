@@ -63,7 +63,8 @@ class Dispatch:
             away.task_id = waiting[0].id if len(waiting) == 1 else None
             raise
         if taken:
-            error = TaskIdTaken(_taken_words([waiting[place].id for place in taken]), "/task_id")
+            words = _taken_words([waiting[place].id for place in taken])
+            error = TaskIdTaken(f"{words}. All other calls are submitted" if sent else words, "/task_id")
             error.places, error.task_ids = taken, [message.id for message in waiting]
             raise error
         return sent

@@ -60,7 +60,12 @@ class AsyncResult(Generic[R]):
         """The result, waiting at most ``timeout`` seconds for it (None: for ever).
 
         Raises ``TaskFailed`` with the worker's traceback, or ``ResultTimeout``; the task itself goes on.
+        ``TaskNotFound`` if it is deleted, ``RedisUnavailable`` if Redis is away for longer than the patience.
         """
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            raise InvalidInput(
+                f"{timeout!r:.80} is not a number of seconds; give one, or None to wait for ever", "/timeout"
+            )
         record = self._source.wait(self.id, timeout)
         if not record.finished:
             raise ResultTimeout(f"Task {self.id} is {record.status} after {timeout} s; it goes on, ask again later.")

@@ -99,6 +99,8 @@ def _of_eviction(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _of_persistence(facts: Mapping[str, Any], ask_for_save: Callable[[], Mapping[str, Any]]) -> list[str]:
+    if int(facts.get("loading", 0)):  # it says then that it has no append-only file, although it reads one
+        return []
     if "aof_enabled" not in facts or int(facts["aof_enabled"]):
         return []
     saves = ask_for_save().get("save")

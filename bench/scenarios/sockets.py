@@ -153,7 +153,7 @@ COLUMNS = (
     Column("arrival_last", "at the last, ms"),
     Column("idle_p99", "HTTP p99 ms"),
     Column("during_p99", "HTTP p99 ms, while events go out"),
-    Column("ratio", "times"),
+    Column("ratio", "the latter divided by the former"),
     Column("bytes", "bytes a socket"),
     Column("subscriptions", "subscriptions"),
     Column("connections", "over connections"),

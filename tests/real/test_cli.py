@@ -230,6 +230,16 @@ def test_a_submission_that_no_replica_confirms_tells_how_to_repeat_it(run: Run, 
     assert tasks.inspector.queue_length("default") == 1
 
 
+def test_of_a_file_with_one_line_it_is_not_said_to_repeat_it_by_an_option(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text('{"name": "add", "args": [1, 2]}')
+
+    done = run("enqueue-many", str(tmp_path / "one"), "--redis-url", f"redis://127.0.0.1:{free_port()}/0")
+
+    assert done.returncode == 3
+    assert "--task-id" not in done.stderr
+    assert "Of 1 tasks 0 are there for certain" in done.stderr
+
+
 def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> None:
     crew.start()
     ids = []

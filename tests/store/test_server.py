@@ -1,6 +1,7 @@
 """What is found out about a server before tasks are entrusted to it."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -44,6 +45,12 @@ def test_what_a_crash_of_the_server_would_cost_is_said(
 
     assert len(warnings) == (warning is not None)
     assert warning is None or warning in warnings[0]
+
+
+def test_a_server_that_is_reading_its_file_is_not_taken_for_one_without() -> None:
+    loading = SimpleNamespace(info=lambda *_: {"loading": 1, "aof_enabled": 0}, config_get=lambda *_: {"save": ""})
+
+    assert check(loading).warnings == ()
 
 
 def test_what_a_server_does_not_tell_is_no_fault(own_server: redis.Redis, fake_app: MiniCelery) -> None:

@@ -8,7 +8,14 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from minicelery import MiniCelery, TaskContext, codec
-from minicelery.errors import DuplicateTaskName, InvalidArguments, InvalidInput, InvalidName, InvalidPayload
+from minicelery.errors import (
+    DuplicateTaskName,
+    InvalidArguments,
+    InvalidInput,
+    InvalidName,
+    InvalidPayload,
+    TaskIdTaken,
+)
 from minicelery.states import Status
 from minicelery.world import World
 
@@ -239,6 +246,23 @@ def test_what_can_never_run_as_a_task_is_refused_at_the_declaration(
         fake_app.task(**options)(function)
     with pytest.raises(InvalidInput):
         fake_app.task(function, **options)
+
+
+def test_a_timeout_that_is_no_number_is_refused(add: Any) -> None:
+    with pytest.raises(InvalidInput, match="'5' is not a number of seconds") as caught:
+        add.delay(1, 2).get(timeout="5")
+
+    assert caught.value.pointer == "/timeout"
+
+
+def test_of_many_calls_the_error_says_that_those_with_a_free_id_are_submitted(add: Any, fake_app: MiniCelery) -> None:
+    add.apply_async([1, 2], task_id="taken")
+
+    with pytest.raises(TaskIdTaken, match="All other calls are submitted") as caught:
+        fake_app.submit_many([add.s(3, 4), add.s(5, 6).set(task_id="taken")])
+
+    assert caught.value.places == [1]
+    assert fake_app.inspector.queue_length("default") == 2
 
 
 def test_what_is_no_call_is_refused_by_submit_many(add: Any, fake_app: MiniCelery) -> None:
