@@ -150,7 +150,7 @@ def stream(client: Client, commands: Iterable[Sequence[Any]], ahead: int) -> Gen
     """The answers to commands one by one, of which up to ``ahead`` are sent before the answer to the one in front of
     them is read: so Redis works on one while the next is written. Raises the first error that is an answer.
 
-    Their answers together must fit into the buffers of a socket, or both sides would wait for each other.
+    Meant for small answers: those that wait to be read lie in Redis's memory.
     """
     pool = client.connection_pool
     connection = pool.get_connection()

@@ -18,7 +18,7 @@ from ..states import Status
 from . import runlog
 from .bench import Bench
 from .board import Count
-from .buffer import NEVER, Ended
+from .buffer import Ended
 from .pace import PATIENCE
 from .patience import Patience
 
@@ -69,20 +69,12 @@ class Exchange:
         bench.board.ask(self._thread, asked_at, claim.number, claim.nonce)
         bench.crew.go_to_the_door()
         try:
-            claimed = self._claim_at_the_door(claim)
-            if bench.world.monotonic() - asked_at > LONGEST_WAIT:
-                self._refuse(claimed.deliveries)
-                return True
+            claimed = self._claim_at_the_door(claim, asked_at)
             brought, seconds = self._receive(claimed, asked_at)
         finally:
             bench.board.hear(self._thread)
             bench.crew.come_back(brought, seconds)
         return bool(brought or claimed.dropped)
-
-    def _refuse(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back what was given so long ago that others may have it by now: this machine has stood still."""
-        self._bench.board.count(self._thread, Count.TAKEN, len(deliveries))
-        self.hand_back([(NEVER, delivery) for delivery in deliveries][::-1])
 
     def _receive(self, claimed: Claimed, asked_at: float = 0.0) -> tuple[int, float]:
         """Put what a claim has brought into the buffer. How many tasks, and the seconds that they take, if known.
@@ -136,15 +128,18 @@ class Exchange:
             least_lease=bench.least_lease if at_the_door else 0.0,
         )
 
-    def _claim_at_the_door(self, claim: Claim) -> Claimed:
-        """Claim when a bell rings. Without an answer it is not known whether Redis has done it, so it is repeated."""
+    def _claim_at_the_door(self, claim: Claim, asked_at: float) -> Claimed:
+        """Claim when a bell rings. Without an answer it is not known whether Redis has done it, so it is repeated; so
+        too if this machine has stood still, as others may have by now what we were given. A repeat tells what is ours.
+        """
         bench = self._bench
         wait = partial(bench.doorbell.wait, bench.worker, bench.queues, quarantine=bench.quarantine)
         claimed = self._patience.attempt(partial(bench.broker.claim_behind, wait, claim))
-        if claimed and claimed.leased:
+        is_late = bench.world.monotonic() - asked_at > LONGEST_WAIT
+        if claimed and claimed.leased and not is_late:
             return claimed
         again = replace(claim, least_lease=0.0)
-        return self._claim(again, PATIENCE, was_refused=claimed is not None)
+        return self._claim(again, PATIENCE, was_refused=claimed is not None and not claimed.leased)
 
     def _claim(self, claim: Claim, budget: float, *, was_refused: bool = False) -> Claimed:
         """Claim, until there is an answer.

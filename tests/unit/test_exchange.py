@@ -229,18 +229,27 @@ def test_what_was_asked_for_before_a_recall_is_recalled_though_it_is_heard_later
     assert [delivery.id for _, delivery in made.buffer.late(bench.board.recalled_at)][::-1] == submitted
 
 
-def test_what_a_thread_hears_of_much_too_late_is_given_back_and_not_run(
-    bench: Bench, submitted: list[str], fake_app: MiniCelery
+@pytest.mark.parametrize("others_have_it", [True, False])
+def test_of_what_a_thread_hears_of_much_too_late_it_runs_only_what_is_still_its_own(
+    bench: Bench, submitted: list[str], fake_app: MiniCelery, others_have_it: bool
 ) -> None:
-    clock = iter([100.0, 100.0 + LONGEST_WAIT + 0.1])
-    made = replace(bench, world=replace(bench.world, monotonic=lambda: next(clock)))
+    now = [100.0]
 
-    assert Exchange(made, 0).wait()
+    class Frozen(Broker):
+        def claim_behind(self, wait: Any, claim: Claim) -> Claimed:
+            answer = super().claim_behind(wait, claim)
+            now[0] += LONGEST_WAIT + 0.1
+            if others_have_it:
+                self.recover("w")
+                self.beat({"w": "{}"}, 60)
+            return answer
 
-    assert made.buffer.waiting == 0
-    assert statuses(fake_app, submitted) == ["PENDING"] * 4
-    assert [delivery.id for delivery in trade(bench, 1)] == submitted, "in their order"
-    assert bench.board.totals()[Count.HANDED_BACK] == 4
+    made = replace(_with(bench, fake_app, Frozen), world=replace(bench.world, monotonic=lambda: now[0]))
+
+    assert Exchange(made, 0).wait() is not others_have_it
+
+    assert made.buffer.waiting == (0 if others_have_it else 4)
+    assert statuses(fake_app, submitted) == ["PENDING" if others_have_it else "RUNNING"] * 4
 
 
 def test_what_a_thread_has_heard_is_not_asked_about_before_it_can_begin(bench: Bench, submitted: list[str]) -> None:
