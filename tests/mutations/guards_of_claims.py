@@ -198,6 +198,22 @@ _CLAIMS = (
         (f"{_TRANSITIONS}::test_a_task_that_stands_twice_in_a_release_is_given_back_once",),
     ),
     Mutation(
+        "a child ends while its minder gives tasks back",
+        "they are told to be lost, or given back twice",
+        "minicelery/worker/child.py",
+        "        self._pool.end(_FAREWELL_PATIENCE)\n",
+        "",
+        ("unit/test_child.py::test_a_child_ends_only_when_what_its_minder_gives_back_is_answered_for",),
+    ),
+    Mutation(
+        "a minder goes to sleep though its child stops",
+        "the end of an idle child takes a second longer",
+        "minicelery/worker/minder.py",
+        " or self._bench.stopping.is_set()):",
+        "):",
+        ("unit/test_exchange.py::test_a_minder_that_is_about_to_sleep_when_its_child_stops_does_not",),
+    ),
+    Mutation(
         "the parent gives back what has begun",
         "it runs twice at once",
         "minicelery/worker/guard.py",

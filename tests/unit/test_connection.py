@@ -216,3 +216,13 @@ def test_a_forked_process_makes_connections_of_its_own(server: EmbeddedServer) -
     for descriptor in (reader, writer):
         os.close(descriptor)
     client.connection_pool.disconnect()
+
+
+def test_who_listens_does_not_ask_for_notices_of_maintenance() -> None:
+    clients = connect(Config())
+
+    pool = clients.listening.connection_pool
+
+    assert pool.connection_kwargs["protocol"] == 3
+    assert not pool.maint_notifications_enabled()
+    clients.close()

@@ -115,3 +115,12 @@ def test_nobody_claims_ahead_while_another_is_claiming(crew: Crew) -> None:
 
     crew.begin_trade(9)
     assert not crew.is_low(9)
+
+
+def test_what_one_was_given_at_the_door_counts_as_a_claim(crew: Crew) -> None:
+    crew.go_to_the_door()
+    assert not crew.is_low(5)
+
+    crew.come_back(16, 0.016)
+
+    assert crew.is_low(5)

@@ -1,5 +1,6 @@
 """What a thread gives to Redis and gets from there, and what the minder does when no thread comes to do it."""
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -319,6 +320,22 @@ def test_the_minder_gives_back_what_waits_longer_than_the_patience(
     assert bench.buffer.waiting == 2
     assert bench.board.totals()[Count.HANDED_BACK] == 2
     assert [delivery.id for delivery in trade(bench, 1)][-2:] == submitted[:2], "at the head again, and in order"
+
+
+def test_a_minder_that_is_about_to_sleep_when_its_child_stops_does_not(bench: Bench) -> None:
+    class Last(threading.Event):
+        def clear(self) -> None:
+            super().clear()
+            bench.stopping.set()
+
+    clock = itertools.count(100.0, 2.0)
+    bench.buffer.stirred = Last()
+    minder = Minder(replace(bench, world=replace(bench.world, monotonic=lambda: next(clock))))
+
+    minder.start()
+    minder._thread.join(10)
+
+    assert not minder._thread.is_alive()
 
 
 def test_the_end_waits_for_what_the_minder_is_giving_back(
