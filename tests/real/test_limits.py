@@ -124,13 +124,13 @@ def test_what_an_idle_process_is_given_while_it_stands_still_is_done_elsewhere_a
 ) -> None:
     stopped = crew.start("--threads", "2", MINICELERY_LEASE="600").ready()
     child = stopped.child()
-    for one in [call(tasks, "short_nap") for _ in range(2)]:
+    for one in [call(tasks, "nap", 0.2) for _ in range(2)]:
         one.get(PATIENCE)  # so that both threads begin to wait only now, and do not end it just when they are stopped
     connections = tasks.clients.commands.client_list
     wait_until(lambda: [one["cmd"] for one in connections()].count("brpop") == 2, what="that its threads wait")
     child.send_signal(signal.SIGSTOP)
 
-    results = [call(tasks, "short_nap") for _ in range(4)]
+    results = [call(tasks, "nap", 0.2) for _ in range(4)]
     statuses = lambda: [one.status.value for one in results]  # noqa: E731
     wait_until(lambda: statuses().count("RUNNING") == 2, what="that it is given two of them")
     crew.start("--threads", "1").ready()
