@@ -2,18 +2,21 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+import psutil
 
 from minicelery import launch
 from minicelery.embedded import HOST, EmbeddedServer, free_port
@@ -23,7 +26,7 @@ OURS = ("MINICELERY_", "REDIS_", "API_", "WORKER_")
 START_PATIENCE = 30.0
 STOP_PATIENCE = 10.0
 
-__all__ = ["Answer", "Stack", "free_port", "wait_until"]
+__all__ = ["Answer", "Stack", "free_port", "stand_still", "wait_until"]
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -43,6 +46,24 @@ def wait_until(predicate: Callable[[], Any], timeout: float = 10.0, what: str = 
             return found
         time.sleep(0.01)
     raise AssertionError(f"{what} did not happen within {timeout:g} s")
+
+
+def stand_still(pid: int) -> None:
+    """Stop a process, and wait until all of it is stopped: on a busy machine its threads run on for up to 20 ms."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(_is_stopped, _threads(pid))), what=f"the standstill of {pid}")
+
+
+def _threads(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").glob("*/stat")) if sys.platform == "linux" else [Path(str(pid))]
+
+
+def _is_stopped(thread: Path) -> bool:
+    if sys.platform != "linux":
+        return psutil.Process(int(thread.name)).status() == psutil.STATUS_STOPPED
+    with suppress(OSError):
+        return thread.read_text().rpartition(") ")[2][0] == "T"
+    return True  # it has ended
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from minicelery import MiniCelery
 from minicelery.errors import TaskFailed
 from tests.real.conftest import Crew
 from tests.real.test_worker import PATIENCE, call, lawful
-from tests.stack import wait_until
+from tests.stack import stand_still, wait_until
 
 
 def test_a_deadlocked_task_is_recorded_at_its_limit_and_its_slot_comes_back(crew: Crew, tasks: MiniCelery) -> None:
@@ -96,7 +96,7 @@ def test_a_process_that_stands_still_is_replaced_and_its_tasks_run_again(crew: C
     result = call(tasks, "announced_nap", 1)
     wait_until(lambda: result.record.progress, what="the start")
 
-    worker.child().send_signal(signal.SIGSTOP)
+    stand_still(worker.child().pid)
 
     assert result.get(PATIENCE) == "rested"
     assert (result.record.deliveries, result.record.crashes) == (2, 1)
@@ -109,8 +109,8 @@ def test_a_worker_that_was_stopped_as_a_whole_is_not_taken_for_stuck(crew: Crew,
     wait_until(lambda: result.status.value == "RUNNING", what="the start")
     child = worker.child()
 
-    child.send_signal(signal.SIGSTOP)
-    worker.signal(signal.SIGSTOP)
+    stand_still(child.pid)
+    stand_still(worker.process.pid)
     threading.Event().wait(9)  # longer than the limit of a standstill
     worker.signal(signal.SIGCONT)
     child.send_signal(signal.SIGCONT)
@@ -128,7 +128,7 @@ def test_what_an_idle_process_is_given_while_it_stands_still_is_done_elsewhere_a
         one.get(PATIENCE)  # so that both threads begin to wait only now, and do not end it just when they are stopped
     connections = tasks.clients.commands.client_list
     wait_until(lambda: [one["cmd"] for one in connections()].count("brpop") == 2, what="that its threads wait")
-    child.send_signal(signal.SIGSTOP)
+    stand_still(child.pid)
 
     results = [call(tasks, "nap", 0.2) for _ in range(4)]
     statuses = lambda: [one.status.value for one in results]  # noqa: E731

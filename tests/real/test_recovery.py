@@ -13,7 +13,7 @@ from tests.conftest import make_app
 from tests.real.conftest import Crew, declare
 from tests.real.test_processes import all_at_work
 from tests.real.test_worker import PATIENCE, call, lawful
-from tests.stack import wait_until
+from tests.stack import stand_still, wait_until
 
 #: So long that nothing in these tests can come about by its end.
 LONG = "600"
@@ -71,8 +71,8 @@ def test_a_worker_that_stood_still_does_not_recover_those_who_did_not(crew: Crew
     wait_until(lambda: len(tasks.inspector.workers()) == 1, what="the first worker")
     [first] = [worker.id for worker in tasks.inspector.workers()]
     child = zombie.child()
-    child.send_signal(signal.SIGSTOP)
-    zombie.signal(signal.SIGSTOP)
+    stand_still(child.pid)
+    stand_still(zombie.process.pid)
     crew.start("--threads", "1", MINICELERY_LEASE="2").ready()
     others = lambda: [worker.id for worker in tasks.inspector.workers() if worker.id != first]  # noqa: E731
     wait_until(lambda: len(tasks.inspector.workers()) == len(others()) == 1, 20, "the recovery of the first")
@@ -90,7 +90,7 @@ def test_a_worker_that_stood_still_does_not_recover_those_who_did_not(crew: Crew
 
 
 def _stop(pid: int, seconds: float) -> None:
-    os.kill(pid, signal.SIGSTOP)
+    stand_still(pid)
     threading.Event().wait(seconds)
     os.kill(pid, signal.SIGCONT)
 

@@ -18,7 +18,7 @@ from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable
 from minicelery.states import Status
 from tests.real.conftest import Crew, declare
-from tests.stack import wait_until
+from tests.stack import stand_still, wait_until
 
 PATIENCE = 60.0
 SERVICE = "shop"
@@ -81,8 +81,8 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield Watched(stack, program, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("dies", [True, False], ids=["dead", "stopped"])
+def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Path, *, dies: bool) -> None:
     url = watched.url
     crew = Crew(url, "", tmp_path)
     app = declare(MiniCelery("sentinel", config=Config(redis_url=url, patience=0.5, redis_timeout=1.0)))
@@ -95,7 +95,10 @@ def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Pat
         wait_until(lambda: ask(watched.replica, "GET", "last"), what="the replica's being up to date")
 
         assert watched.master.pid
-        os.kill(watched.master.pid, number)
+        if dies:
+            os.kill(watched.master.pid, signal.SIGKILL)
+        else:
+            stand_still(watched.master.pid)
         wait_until(lambda: _submits(app), PATIENCE, "a submission to the new master")
 
         assert running.get(PATIENCE) == "rested"
@@ -104,7 +107,7 @@ def test_a_worker_and_a_client_follow_the_master(watched: Watched, tmp_path: Pat
         assert "watching" not in worker.text
         assert worker.text.count("trying until it is back") <= 2
         assert app.clients.commands.info("server")["tcp_port"] == watched.replica.port
-        if number == signal.SIGSTOP:
+        if not dies:
             os.kill(watched.master.pid, signal.SIGCONT)
             wait_until(lambda: _role(watched.master) == "slave", PATIENCE, "the old master's new role")
             assert app.tasks.find("add").delay(3, 3).get(PATIENCE) == 6

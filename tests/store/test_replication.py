@@ -18,7 +18,7 @@ from minicelery.server import check
 from minicelery.states import Status
 from minicelery.web import create_app
 from tests.api.conftest import declare
-from tests.stack import wait_until
+from tests.stack import stand_still, wait_until
 from tests.store.conftest import Desk
 
 
@@ -41,7 +41,7 @@ class Pair:
 
     def stop(self) -> None:
         assert self.replica.pid
-        os.kill(self.replica.pid, signal.SIGSTOP)
+        stand_still(self.replica.pid)
 
     def go_on(self) -> None:
         if self.replica.pid:
