@@ -37,7 +37,7 @@ def drain(trial: Trial, *, task: str) -> Figures:
 
 
 def _nap() -> float:
-    """How long a sleep of a millisecond takes here: the kernel adds its slack."""
+    """How long a sleep of a millisecond takes here, with the slack that the kernel adds to it by default."""
     begun = time.perf_counter()
     for _ in range(200):
         time.sleep(0.001)

@@ -24,6 +24,7 @@ from .buffer import NEVER
 from .exchange import COUNTS
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
+from .timers import be_punctual
 
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 _FAREWELL_PATIENCE = 1.0
@@ -217,6 +218,7 @@ def main(order: Order) -> int:
     logs.configure(app.config)
     hello = Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks)))
     os.write(order.report, hello.dump())
+    be_punctual()
     return Child(app, order).run()
 
 

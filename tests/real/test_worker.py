@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_a_task_runs_and_its_result_comes_back(crew: Crew, tasks: MiniCelery) ->
     wait_until(lambda: "add" in worker.text and "succeeded in" in worker.text, what="the log line")
     assert "queues   default" in worker.text
     assert "threads  2" in worker.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked how late it wakes a thread")
+def test_a_task_that_sleeps_is_woken_on_time(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start("--threads", "1").ready()
+
+    assert call(tasks, "timer_slack").get(PATIENCE) == 1
 
 
 def test_progress_is_published_and_kept(crew: Crew, tasks: MiniCelery) -> None:
