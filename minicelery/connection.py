@@ -1,5 +1,6 @@
 """Connections to Redis: how they are made, and what its errors mean to us."""
 
+import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ _MARGIN = 2.0
 #: Seconds after which an idle thread has its answer, or has given up the connection, unless it stood still itself.
 LONGEST_WAIT = BLOCK + _MARGIN
 _UNBOUNDED = 2**31
+#: Seconds after its last use during which nobody asks whether the server has closed a connection. Who finds out by
+#: sending repeats it.
+_FRESH = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Pool(redis.BlockingConnectionPool):
     def release(self, connection: Any) -> None:
         """Take a connection back; one that is not to be used again is closed, one from before a fork forgotten."""
         self._checkpid()
+        connection.used_at = time.monotonic()
         if connection.pid != self.pid:
             connection.disconnect()
             connection = None
@@ -118,7 +123,7 @@ def _open(connection: Any) -> None:
     """Make sure of a connection that has lain idle: the server may have closed it."""
     if connection.is_connected:
         try:
-            if not connection.can_read():
+            if time.monotonic() - connection.used_at < _FRESH or not connection.can_read():
                 return
         except (redis.ConnectionError, redis.TimeoutError, OSError):
             pass

@@ -1,5 +1,6 @@
 """One connection to Redis: how long making it may take, which answers end it, and how it finds the present master."""
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -66,6 +67,8 @@ def code(error: Exception) -> str:
 class _Wary:
     """A connection that is greeted in time or given up, and not used again once it turns out to lead elsewhere."""
 
+    used_at = float("-inf")  #: when it was last given back, on the monotonic clock
+
     def on_connect_check_health(self: Any, check_health: bool = True) -> None:
         self._sock.settimeout(self.socket_connect_timeout)
         super().on_connect_check_health(check_health)  # type: ignore[misc]
@@ -89,7 +92,25 @@ class _Wary:
             raise
 
 
-class TcpLink(_Wary, Connection):
+class _Plain(_Wary):
+    """A connection without TLS."""
+
+    def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
+        """As redis-py does it, without asking first whether the kernel would take what it takes at once."""
+        sock = self._sock
+        if sock and len(command) == 1:
+            [packed] = command
+            try:
+                sent = os.write(sock.fileno(), packed)
+            except OSError:  # redis-py meets it anew, and has a name for it
+                sent = 0
+            if sent == len(packed):
+                return
+            command = [packed[sent:]]
+        super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+
+class TcpLink(_Plain, Connection):
     """To a server by host and port."""
 
 
@@ -97,7 +118,7 @@ class TlsLink(_Wary, SSLConnection):
     """The same through TLS."""
 
 
-class SocketLink(_Wary, UnixDomainSocketConnection):
+class SocketLink(_Plain, UnixDomainSocketConnection):
     """To a server on this machine."""
 
 

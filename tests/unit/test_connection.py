@@ -11,10 +11,11 @@ import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import connect, exchange, server_info, stream, translated
+from minicelery.connection import Clients, connect, exchange, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
 from minicelery.link import NoMaster, TcpLink
+from tests.conftest import make_app
 
 
 def test_a_command_without_an_answer_is_not_repeated_by_the_client_itself() -> None:
@@ -167,13 +168,70 @@ def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(server: EmbeddedServer) -> None:
-    clients = connect(Config(redis_url=server.url, pool_size=1))
+def _kill(server: EmbeddedServer, clients: Clients) -> None:
+    """Let the server close the only connection that the clients have."""
     [number] = exchange(clients.commands, [("CLIENT", "ID")])
     with redis.Redis.from_url(server.url) as other:
         other.client_kill_filter(_id=number)
 
+
+def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    _kill(server, clients)
+
     assert exchange(clients.commands, [("PING",)]) == ["PONG"]
+    clients.close()
+
+
+def test_a_connection_that_was_in_use_just_now_is_lent_without_a_question(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(TcpLink, "can_read", lambda *_: asked.append(None))
+    monkeypatch.setattr("minicelery.connection._FRESH", 60.0)
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+
+    for _ in range(3):
+        exchange(clients.commands, [("PING",)])
+    assert len(asked) == 0
+
+    monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
+    exchange(clients.commands, [("PING",)])
+    assert len(asked) == 1
+    clients.close()
+
+
+def test_a_script_goes_through_though_its_connection_was_closed_just_now(
+    server: EmbeddedServer, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minicelery.connection._FRESH", 60.0)
+    app = make_app(connect(Config(redis_url=server.url, pool_size=1)), namespace)
+    _kill(server, app.clients)
+
+    assert app.broker.promote() == (0, None)
+    app.clients.close()
+
+
+def test_more_than_the_kernel_takes_at_once_is_sent_whole(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    much = "".join(map(str, range(2_000_000)))
+
+    assert exchange(clients.commands, [("ECHO", much)]) == [much]
+    clients.close()
+
+
+def test_what_can_not_be_sent_is_an_error_of_the_connection(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    connection = clients.commands.connection_pool.get_connection()
+    connection._sock.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(redis.ConnectionError, match="while writing to socket"):
+        connection.send_packed_command(connection.pack_command("PING"))
+
+    assert not connection.is_connected
     clients.close()
 
 
