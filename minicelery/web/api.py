@@ -1,15 +1,24 @@
 """The HTTP API: tasks, queues and dead letters."""
 
+import re
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request, url_for
+from werkzeug.datastructures import Headers
+from werkzeug.urls import iri_to_uri
 
 from .. import codec, events
 from ..batch import gather
 from ..names import check_queue
 from . import schemas
 from .requests import celery, load_batch, load_query, load_submission
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: Whether nothing in a path has to be quoted.
+_PLAIN = re.compile(r"[A-Za-z0-9/._~-]*").fullmatch
 
 
 def register(blueprint: Blueprint) -> None:
@@ -31,7 +40,8 @@ def submit() -> Response:
     result, status = app.sender.send(message)
     body = {"task_id": result.id, "status": status.value, "max_retries": message.max_retries}
     # Not url_for: it takes a tenth of all that Flask and we do for the request. An id is safe in a URL.
-    return answer(body, HTTPStatus.ACCEPTED, Location=f"{request.script_root}{request.path}/{result.id}")
+    place = f"{request.script_root}{request.path}"
+    return answer(body, HTTPStatus.ACCEPTED, Location=f"{place if _PLAIN(place) else iri_to_uri(place)}/{result.id}")
 
 
 def submit_batch() -> Response:
@@ -86,7 +96,20 @@ def delete(task_id: str) -> Response:
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
+class _Answer(Response):
+    """JSON whose headers are complete, so that Werkzeug need not look for what is to be added or quoted."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made = (self.status, self.headers.to_wsgi_list())
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """The headers that it was made with. Where somebody has changed it since, Werkzeug looks after all."""
+        is_as_made = (self.status, self.headers.to_wsgi_list()) == self._made
+        return self.headers if is_as_made else super().get_wsgi_headers(environ)
+
+
 def answer(body: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:
     """JSON exactly as the codec writes it, whatever the Flask app's own JSON settings are."""
     told = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers.items()]
-    return Response(codec.write(body), status.value, told)
+    return _Answer(codec.write(body), status.value, told)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, g, request
 
@@ -52,6 +53,15 @@ class Outage:
                 self._again_at = self._monotonic()
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """What a request has found out about Redis."""
+
+    outage: Outage
+    is_answered: bool = False  #: stays so where an exception goes up to the web server
+    is_away: bool = False
+
+
 def register(blueprint: Blueprint) -> None:
     """Watch over the routes of a blueprint."""
     outages: dict[int, Outage] = {}
@@ -63,25 +73,28 @@ def register(blueprint: Blueprint) -> None:
     def admit() -> Response | None:
         if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS:
             return None
-        if not outage().may_try():
+        found = outage()
+        if not found.may_try():
             return problems.of_error(RedisUnavailable("Redis was away a moment ago"))
-        g.minicelery_trying = True
+        g.minicelery_attempt = _Attempt(found)
         return None
 
     def note(response: Response) -> Response:
-        g.minicelery_answered = response.status_code not in _UNASKED
+        attempt = g.get("minicelery_attempt")
+        if attempt:
+            attempt.is_answered = response.status_code not in _UNASKED
         return response
 
     def find_out(error: BaseException | None) -> None:
-        answered = g.pop("minicelery_answered", False)  # never set where an exception goes up to the web server
-        if g.pop("minicelery_trying", False) and not g.pop("minicelery_away", False):
-            outage().end() if answered else outage().pass_on()
+        attempt = g.pop("minicelery_attempt", None)
+        if attempt and not attempt.is_away:
+            attempt.outage.end() if attempt.is_answered else attempt.outage.pass_on()
 
     def answer(error: MiniCeleryError) -> Response:
         is_away = isinstance(error, RedisUnavailable) and not isinstance(error, _ANSWERS)
-        if is_away and "minicelery_trying" in g:
-            g.minicelery_away = True
-            outage().begin()
+        if is_away and (attempt := g.get("minicelery_attempt")):
+            attempt.is_away = True
+            attempt.outage.begin()
         return problems.of_error(error)
 
     blueprint.before_request(admit)

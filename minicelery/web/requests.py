@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any, cast
 
 import marshmallow as ma
-from flask import current_app, request
+from flask import Request, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from .. import codec
@@ -60,10 +60,11 @@ def load_batch() -> list[dict[str, Any]]:
 
 def _load_object() -> dict[str, Any]:
     """The JSON object in the body."""
-    if request.mimetype != "application/json":
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # once, as each look through Flask's proxy costs
+    if asked.mimetype != "application/json":
         raise UnsupportedMediaType("send JSON, with the header Content-Type: application/json")
     try:
-        value = codec.decode_foreign(_read_body(celery().config.max_body_bytes))
+        value = codec.decode_foreign(_read_body(asked, celery().config.max_body_bytes))
     except InvalidPayload as error:
         raise BadJson(error.detail) from error
     if not isinstance(value, dict):
@@ -71,19 +72,19 @@ def _load_object() -> dict[str, Any]:
     return value
 
 
-def _read_body(most: int) -> bytes:
+def _read_body(asked: Request, most: int) -> bytes:
     """The whole body. Its declared length is not trusted, and a body without one is read up to the limit."""
-    request.max_content_length = most + 1
+    asked.max_content_length = most + 1
     try:
-        body = request.get_data(cache=False)
+        body = asked.get_data(cache=False)
     except RequestEntityTooLarge:
         body = b" " * (most + 1)
     except Exception as error:  # whatever the web server raises for a body that breaks off, or chunks that are none
         raise BadJson("the body could not be read to its end; send it anew") from error
     if len(body) > most:
         raise RequestEntityTooLarge(f"the body is larger than {most:,} bytes, see MINICELERY_MAX_BODY_BYTES")
-    if len(body) < (request.content_length or 0):
-        raise BadJson(f"the body ended after {len(body)} of {request.content_length} bytes; send it anew")
+    if len(body) < (asked.content_length or 0):
+        raise BadJson(f"the body ended after {len(body)} of {asked.content_length} bytes; send it anew")
     return body
 
 

@@ -1,7 +1,7 @@
 """The API inside another Flask app, under a prefix, and tasks inside its application context."""
 
 import pytest
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 
 from minicelery import MiniCelery, TaskNotFound
 from minicelery.embedded import EmbeddedServer
@@ -42,6 +42,21 @@ def test_a_task_is_found_where_the_server_has_the_whole_app_under_a_prefix(host:
     response = host.test_client().post("/queue/tasks", json=body, environ_overrides={"SCRIPT_NAME": "/my shop"})
 
     assert response.headers["Location"] == "/my%20shop/queue/tasks/a:b.c"
+
+
+def test_the_app_around_it_may_change_an_answer(host: Flask) -> None:
+    @host.after_request
+    def change(response: Response) -> Response:
+        response.data = response.data.replace(b"PENDING", "später".encode())
+        response.headers["Location"] = "/späti"
+        response.headers["X-Shop"] = "photos"
+        return response
+
+    response = host.test_client().post("/queue/tasks", json={"name": "shop"})
+
+    assert response.json["status"] == "später"
+    assert int(response.headers["Content-Length"]) == len(response.data)
+    assert (response.headers["Location"], response.headers["X-Shop"]) == ("/sp%C3%A4ti", "photos")
 
 
 def test_the_rest_of_the_app_keeps_its_own_errors(host: Flask) -> None:
