@@ -24,7 +24,7 @@ def _setting(setting: str, *commands: tuple[str, ...], slots: int, late: bool) -
 
 THREADS = ("-P", "threads", "-c", "5")
 
-#: A Flask app that hands tasks to it; gunicorn is set up as ours is.
+#: A Flask app that hands tasks to it; gunicorn is set up as ours is, with the same class of workers.
 _WEB = Contender(
     name="celery",
     title="Celery",
@@ -32,7 +32,18 @@ _WEB = Contender(
     module="with_celery",
     commands=(
         (
-            *("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "16", "--timeout", "60"),
+            *(
+                "-m",
+                "gunicorn",
+                "-b",
+                "127.0.0.1:{port}",
+                "-k",
+                "keepalive.Worker",
+                "--threads",
+                "16",
+                "--timeout",
+                "60",
+            ),
             *("--keep-alive", "15", "--log-level", "warning", "--no-control-socket", "web_celery:app"),
         ),
     ),
