@@ -129,7 +129,7 @@ class Scripts:
         trip for a replica that has what they wrote."""
         wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
         calls = [(b"EVALSHA", script.sha, *words) for script, words in scripts]
-        answers = exchange(self._client, [*calls, *wait])
+        answers = exchange(self._client, [*calls, *wait], will_repeat=True)
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
             again = [(b"EVAL", scripts[place][0].text, *scripts[place][1]) for place in forgotten]

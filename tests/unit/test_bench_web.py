@@ -96,7 +96,7 @@ def test_the_gunicorn_of_the_other_is_set_up_as_ours() -> None:
     flags = [theirs[theirs.index(flag) + 1] for flag in ("--threads", "--timeout", "--keep-alive")]
 
     assert flags == [str(getattr(gunicorn_config, name)) for name in config]
-    assert theirs[theirs.index("-k") + 1] == gunicorn_config.worker_class
+    assert gunicorn_config.worker_class == f"minicelery.web.{theirs[theirs.index('-k') + 1]}"
     assert not any(flag in ours + theirs for flag in ("-w", "--workers"))
 
 

@@ -175,18 +175,19 @@ def _kill(server: EmbeddedServer, clients: Clients) -> None:
         other.client_kill_filter(_id=number)
 
 
+@pytest.mark.parametrize(("will_repeat", "fresh"), [(False, 60.0), (True, 0.0)])
 def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(
-    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, fresh: float, *, will_repeat: bool
 ) -> None:
-    monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
+    monkeypatch.setattr("minicelery.connection._FRESH", fresh)
     clients = connect(Config(redis_url=server.url, pool_size=1))
     _kill(server, clients)
 
-    assert exchange(clients.commands, [("PING",)]) == ["PONG"]
+    assert exchange(clients.commands, [("PING",)], will_repeat=will_repeat) == ["PONG"]
     clients.close()
 
 
-def test_a_connection_that_was_in_use_just_now_is_lent_without_a_question(
+def test_who_will_repeat_it_gets_a_connection_that_was_in_use_just_now_without_a_question(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
@@ -195,12 +196,14 @@ def test_a_connection_that_was_in_use_just_now_is_lent_without_a_question(
     clients = connect(Config(redis_url=server.url, pool_size=1))
 
     for _ in range(3):
-        exchange(clients.commands, [("PING",)])
+        exchange(clients.commands, [("PING",)], will_repeat=True)
     assert len(asked) == 0
 
-    monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
     exchange(clients.commands, [("PING",)])
     assert len(asked) == 1
+    monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
+    exchange(clients.commands, [("PING",)], will_repeat=True)
+    assert len(asked) == 2
     clients.close()
 
 
