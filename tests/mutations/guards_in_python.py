@@ -18,7 +18,7 @@ _CLOCK = (
         "the scripts take the time from their caller",
         "machines whose clocks differ take each other's tasks away",
         "minicelery/scripts.py",
-        "        answers = exchange(self._client, [*calls, *wait])\n",
+        "        answers = exchange(self._client, [*calls, *wait], will_repeat=True)\n",
         "        import time\n"
         "        clock = \"{'%.0f', '0'}\" % time.time()\n"
         "        texts = [(script.text.replace(\"redis.call('TIME')\", clock), *words) for script, words in scripts]\n"
@@ -54,6 +54,30 @@ _CLOCK = (
 )
 
 _LINK = (
+    Mutation(
+        "what nobody repeats goes out over a connection that the server may have closed",
+        "reads fail when a server was restarted, though it is there again",
+        "minicelery/connection.py",
+        "pool.reuse() if will_repeat and isinstance(pool, Pool)",
+        "pool.reuse() if isinstance(pool, Pool)",
+        ("unit/test_connection.py::test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent",),
+    ),
+    Mutation(
+        "what the kernel has taken of a call is sent once more",
+        "Redis reads nonsense, and closes the connection",
+        "minicelery/link.py",
+        "            command = [packed[sent:]]\n",
+        "",
+        ("unit/test_connection.py::test_more_than_the_kernel_takes_at_once_is_sent_whole",),
+    ),
+    Mutation(
+        "threads of the web process stay though there are more connections than threads",
+        "the other connections wait for them, all of them if these do not rest",
+        "minicelery/web/keepalive.py",
+        "self.nr_conns <= self.cfg.threads and ",
+        "",
+        ("unit/test_keepalive.py::test_a_thread_does_not_stay_where_there_are_more_connections",),
+    ),
     Mutation(
         "threads wait for ids instead of rings",
         "what BRPOP has taken is lost when the thread dies, or the answer is",
