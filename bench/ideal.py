@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ import hiredis
 from minicelery.broker import Broker, Claim, Settlement
 from minicelery.keys import Keys
 from minicelery.message import Message
-from minicelery.scripts import Call, Scripts, load
+from minicelery.scripts import Part, Scripts, load
 from minicelery.states import Status
 
 WORKER = "ideal"
@@ -31,11 +31,13 @@ class Packed(Scripts):
         self._keys = keys
         self.calls: list[bytes] = []
 
-    def run_all(self, calls: Sequence[Call], confirm: float | None = None) -> list[Any]:
-        for name, keys, args in calls:
+    def run_all(self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None) -> list[Any]:
+        answers = []
+        for name, (keys, args) in zip(names, parts, strict=True):
             words = ("EVALSHA", load(name).sha, len(keys), *keys, self._keys.prefix, *args)
             self.calls.append(_packed(words))
-        return [_ANSWERS[name](len(keys)) for name, keys, _ in calls]
+            answers.append(_ANSWERS[name](len(keys)))
+        return answers
 
 
 # Nothing is made of the answers; they only have to have the right shape.
@@ -71,7 +73,7 @@ def worked_off(keys: Keys, queue: str, name: str, ids: Sequence[str], result_ttl
     for number, start in enumerate(range(0, len(ids), AT_ONCE), 1):
         nonce = f"{number:012x}"
         claim = Claim(WORKER, 0, number, nonce, (queue,), AT_ONCE, budget=10**9, costs={name: 1})
-        broker.exchange(WORKER, settlements, claim)
+        broker.exchange(WORKER, settlements, lambda: claim)  # noqa: B023  # used at once
         settlements = [Settlement(one, f"1.{nonce}", Status.SUCCESS, "1") for one in ids[start : start + AT_ONCE]]
     broker.settle(WORKER, settlements)
     return packed.calls

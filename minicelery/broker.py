@@ -140,9 +140,17 @@ class Broker:
         """Record how deliveries ended. False where the lease was lost: then nothing was written."""
         return _kept(self._scripts.run(*self._settle(worker, settlements)))
 
-    def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
-        """``settle`` and ``claim`` in one round trip. Where it fails, either may have been done, or both."""
-        kept, claimed = self._scripts.run_all([self._settle(worker, settlements), self._claim(claim)])
+    def exchange(
+        self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
+    ) -> tuple[list[bool], Claimed]:
+        """``settle`` and ``claim`` in one round trip; the claim is made when the outcomes are on their way. Where it
+        fails, either may have been done, or both."""
+
+        def parts() -> Iterator[Part]:
+            yield self._settle(worker, settlements)[1:]
+            yield self._claim(claim())[1:]
+
+        kept, claimed = self._scripts.run_all(("settle", "claim"), parts())
         return _kept(kept), _claimed(claimed)
 
     def _settle(self, worker: str, settlements: Sequence[Settlement]) -> Call:

@@ -12,7 +12,7 @@ from typing import Any
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
-from .connection import Client, exchange, is_passing, is_silent, stream, translated
+from .connection import Client, exchange, exchange_each, is_passing, is_silent, stream, translated
 from .errors import NotReplicated
 from .keys import Keys
 from .linking import link
@@ -61,22 +61,25 @@ class Scripts:
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any], confirm: float | None = None) -> Any:
         """The script's answer. With ``confirm``, a replica must have all of it within so many seconds, or
         ``NotReplicated`` is raised; the script must then have written something, even when it is a repeat."""
-        [answer] = self.run_all([(name, keys, args)], confirm)
+        [answer] = self.run_all((name,), ((keys, args),), confirm)
         return answer
 
-    def run_all(self, calls: Sequence[Call], confirm: float | None = None) -> list[Any]:
-        """The answers of several scripts, sent one behind the other in one round trip.
+    def run_all(self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None) -> list[Any]:
+        """The answers of several scripts, sent one behind the other in one round trip. What one is given may be made
+        when the one before it is on its way.
 
         They are several transitions, not one: others may come between them, and one that the server has forgotten is
         sent again behind the rest. If one of them is refused, the others are done all the same.
         """
-        scripts = [(load(name), (len(keys), *keys, self._prefix, *args)) for name, keys, args in calls]
-        with translated(f"running {' and '.join(name for name, _, _ in calls)}"):
+        scripts = [load(name) for name in names]
+        made: list[Part] = []
+        source = _kept(iter(parts), made)
+        with translated(f"running {' and '.join(names)}"):
             deadline = self._world.monotonic() + self._patience
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(scripts, confirm)
+                    return self._send(scripts, made, source, confirm)
                 except RedisError as error:
                     if not is_passing(error):
                         raise
@@ -93,7 +96,7 @@ class Scripts:
         Not repeated, unless the server does not know the script."""
         name, keys, args = call
         try:
-            return wait((b"EVALSHA", load(name).sha, len(keys), *keys, self._prefix, *args))
+            return wait((b"EVALSHA", load(name).sha, *self._words((keys, args))))
         except NoScriptError:
             return self.run(name, keys, args)
 
@@ -109,8 +112,8 @@ class Scripts:
         source = iter(calls)
 
         def commands() -> Iterator[Sequence[Any]]:
-            for keys, args in chain([*waiting], _kept(source, waiting)):
-                yield (b"EVALSHA", script.sha, len(keys), *keys, self._prefix, *args)
+            for part in chain([*waiting], _kept(source, waiting)):
+                yield (b"EVALSHA", script.sha, *self._words(part))
 
         while True:
             try:
@@ -124,15 +127,18 @@ class Scripts:
                     return
             yield self.run(name, *waiting.popleft())
 
-    def _send(self, scripts: Sequence[tuple[Script, Sequence[Any]]], confirm: float | None) -> list[Any]:
+    def _send(
+        self, scripts: Sequence[Script], made: Sequence[Part], source: Iterable[Part], confirm: float | None
+    ) -> list[Any]:
         """Send each script by its name, and by its text where the server does not know it; asks in the same round
         trip for a replica that has what they wrote."""
         wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
-        calls = [(b"EVALSHA", script.sha, *words) for script, words in scripts]
-        answers = exchange(self._client, [*calls, *wait], will_repeat=True)
+        calls = zip(scripts, chain([*made], source), strict=True)
+        named = ((b"EVALSHA", script.sha, *self._words(part)) for script, part in calls)
+        answers = exchange_each(self._client, chain(named, wait))
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
-            again = [(b"EVAL", scripts[place][0].text, *scripts[place][1]) for place in forgotten]
+            again = [(b"EVAL", scripts[place].text, *self._words(made[place])) for place in forgotten]
             places = [*forgotten, len(scripts)] if wait else forgotten
             for place, answer in zip(places, exchange(self._client, [*again, *wait]), strict=True):
                 answers[place] = answer
@@ -146,6 +152,10 @@ class Scripts:
             )
         return answers
 
+    def _words(self, part: Part) -> Sequence[Any]:
+        keys, args = part
+        return (len(keys), *keys, self._prefix, *args)
+
     def load_all(self) -> None:
         """Put every script into the server's cache, which also shows that the server can run them."""
         with translated("loading the scripts"):
@@ -153,7 +163,7 @@ class Scripts:
                 self._client.script_load(load(name).text)
 
 
-def _kept(source: Iterator[Part], where: deque[Part]) -> Iterator[Part]:
+def _kept(source: Iterator[Part], where: deque[Part] | list[Part]) -> Iterator[Part]:
     """All of a source, each put down somewhere first."""
     for one in source:
         where.append(one)

@@ -78,14 +78,13 @@ class Watch:
             record = read() if answer is None else record_of(task_id, answer)
             while True:
                 left = deadline - now()
-                if record.finished or left <= 0:
+                if record.finished:  # nothing more is told of it, so the ear may listen until it is turned elsewhere
+                    return record
+                if left <= 0:
                     ear.turn_away()
                     return record
                 event = self._final_event(ear, min(left, _RECHECK))
-                if event and (found := ended(record, event)):
-                    ear.turn_away()
-                    return found
-                record = read()
+                record = (event and ended(record, event)) or read()
 
     def _listen(self, ear: "_Ear", task_id: str) -> Any:
         return ear.turn_to(self._keys.events(task_id), self._keys.task(task_id))
@@ -144,9 +143,10 @@ class _Ear:
 
         None if the server does not let one who listens ask; then it is to be read now, over another connection.
         """
+        before = [("UNSUBSCRIBE", self._channel)] if self._channel else []
         self._channel = channel
         self._heard.clear()
-        self._send(("SUBSCRIBE", channel), ("HGETALL", key))
+        self._send(*before, ("SUBSCRIBE", channel), ("HGETALL", key))
         is_listening = False
         while True:
             answer = self._answer(_CONFIRM)

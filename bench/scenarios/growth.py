@@ -110,7 +110,7 @@ class Ground:
         self._number += 1
         nonce = f"{self._number:012x}"
         claim = Claim(worker, 0, self._number, nonce, next(self._served), at_once, budget=10**9, costs={PROGRAM: 1})
-        _, claimed = self._broker.exchange(worker, self._held.get((worker, at_once), ()), claim)
+        _, claimed = self._broker.exchange(worker, self._held.get((worker, at_once), ()), lambda: claim)
         if len(claimed.deliveries) != at_once:
             raise Failed(f"a claim of {at_once} tasks brought {len(claimed.deliveries)}")
         done = [Settlement(one.id, one.token, Status.SUCCESS, "1") for one in claimed.deliveries]

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from .. import codec, logs
 from ..broker import Claim, Claimed
@@ -97,18 +97,18 @@ class Exchange:
 
     def _trade(self, ended: list[Ended], budget: float) -> Claimed:
         """Both at once; each for itself if that fails, so that neither waits for what keeps the other."""
-        bench, claim = self._bench, self._next_claim(budget)
+        bench, claim = self._bench, cache(partial(self._next_claim, budget))
         if not ended:
-            return self._claim(claim, budget)
+            return self._claim(claim(), budget)
         try:
             kept, claimed = bench.broker.exchange(bench.worker, [one.settlement for one in ended], claim)
         except Exception as error:
             _log.debug("recording and claiming each for itself: %s", error)
             self.record(ended)
-            return self._claim(claim, budget)
+            return self._claim(claim(), budget)
         bench.trouble.over()
         self._note(ended, kept)
-        return claimed if claimed.leased else self._claim(claim, budget, was_refused=True)
+        return claimed if claimed.leased else self._claim(claim(), budget, was_refused=True)
 
     def _next_claim(self, budget: float, *, at_the_door: bool = False) -> Claim:
         bench = self._bench

@@ -1,7 +1,7 @@
 """A worker thread whose claims and outcomes reach Redis, and whose answers do not come back."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from minicelery import MiniCelery
@@ -30,7 +30,9 @@ class Deaf(Broker):
     def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
         return self._lose(super().settle(worker, settlements))
 
-    def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
+    def exchange(
+        self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
+    ) -> tuple[list[bool], Claimed]:
         return self._lose(super().exchange(worker, settlements, claim))
 
     def _lose(self, answer: T) -> T:

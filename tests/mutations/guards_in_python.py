@@ -18,11 +18,13 @@ _CLOCK = (
         "the scripts take the time from their caller",
         "machines whose clocks differ take each other's tasks away",
         "minicelery/scripts.py",
-        "        answers = exchange(self._client, [*calls, *wait], will_repeat=True)\n",
+        "        answers = exchange_each(self._client, chain(named, wait))\n",
         "        import time\n"
         "        clock = \"{'%.0f', '0'}\" % time.time()\n"
-        "        texts = [(script.text.replace(\"redis.call('TIME')\", clock), *words) for script, words in scripts]\n"
-        '        answers = exchange(self._client, [*((b"EVAL", *text) for text in texts), *wait])\n',
+        "        made = [*made, *source]\n"
+        "        texts = [script.text.replace(\"redis.call('TIME')\", clock) for script in scripts]\n"
+        '        named = [(b"EVAL", text, *self._words(part)) for text, part in zip(texts, made, strict=True)]\n'
+        "        answers = exchange_each(self._client, chain(named, wait))\n",
         (f"{_CLOCKS}::test_all_times_of_a_task_are_those_of_redis", f"{_CLOCKS}::test_leases_end_by_redis_clock_alone"),
     ),
     Mutation(
@@ -58,8 +60,11 @@ _LINK = (
         "what nobody repeats goes out over a connection that the server may have closed",
         "reads fail when a server was restarted, though it is there again",
         "minicelery/connection.py",
-        "pool.reuse() if will_repeat and isinstance(pool, Pool)",
-        "pool.reuse() if isinstance(pool, Pool)",
+        "    pool = client.connection_pool\n    connection = pool.get_connection()\n    try:\n        packed",
+        "    pool = client.connection_pool\n"
+        "    connection = pool.reuse() if isinstance(pool, Pool) else pool.get_connection()\n"
+        "    try:\n"
+        "        packed",
         ("unit/test_connection.py::test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent",),
     ),
     Mutation(

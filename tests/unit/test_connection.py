@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -11,11 +11,12 @@ import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import Clients, connect, exchange, server_info, stream, translated
+from minicelery.connection import Clients, connect, exchange, exchange_each, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
 from minicelery.link import NoMaster, TcpLink
 from tests.conftest import make_app
+from tests.stack import wait_until
 
 
 def test_a_command_without_an_answer_is_not_repeated_by_the_client_itself() -> None:
@@ -168,6 +169,34 @@ def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_command_is_on_its_way_before_the_next_is_made(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+
+    def commands() -> Iterator[tuple[str, ...]]:
+        yield ("SET", "sent", "first")
+        with redis.Redis.from_url(server.url, decode_responses=True) as other:
+            wait_until(lambda: other.get("sent"), what="the first command")
+            other.set("sent", "between")
+        yield ("GETDEL", "sent")
+
+    assert exchange_each(clients.commands, commands()) == ["OK", "between"]
+    clients.close()
+
+
+def test_a_command_that_can_not_be_made_leaves_no_answer_for_the_next(server: EmbeddedServer) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+
+    def commands() -> Iterator[tuple[str, ...]]:
+        yield ("ECHO", "unheard")
+        raise KeyError("the second")
+
+    with pytest.raises(KeyError, match="the second"):
+        exchange_each(clients.commands, commands())
+
+    assert exchange_each(clients.commands, [("PING",)]) == ["PONG"]
+    clients.close()
+
+
 def _kill(server: EmbeddedServer, clients: Clients) -> None:
     """Let the server close the only connection that the clients have."""
     [number] = exchange(clients.commands, [("CLIENT", "ID")])
@@ -175,15 +204,15 @@ def _kill(server: EmbeddedServer, clients: Clients) -> None:
         other.client_kill_filter(_id=number)
 
 
-@pytest.mark.parametrize(("will_repeat", "fresh"), [(False, 60.0), (True, 0.0)])
+@pytest.mark.parametrize(("ask", "fresh"), [(exchange, 60.0), (exchange_each, 0.0)])
 def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(
-    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, fresh: float, *, will_repeat: bool
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., list[str]], fresh: float
 ) -> None:
     monkeypatch.setattr("minicelery.connection._FRESH", fresh)
     clients = connect(Config(redis_url=server.url, pool_size=1))
     _kill(server, clients)
 
-    assert exchange(clients.commands, [("PING",)], will_repeat=will_repeat) == ["PONG"]
+    assert ask(clients.commands, [("PING",)]) == ["PONG"]
     clients.close()
 
 
@@ -196,13 +225,13 @@ def test_who_will_repeat_it_gets_a_connection_that_was_in_use_just_now_without_a
     clients = connect(Config(redis_url=server.url, pool_size=1))
 
     for _ in range(3):
-        exchange(clients.commands, [("PING",)], will_repeat=True)
+        exchange_each(clients.commands, [("PING",)])
     assert len(asked) == 0
 
     exchange(clients.commands, [("PING",)])
     assert len(asked) == 1
     monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
-    exchange(clients.commands, [("PING",)], will_repeat=True)
+    exchange_each(clients.commands, [("PING",)])
     assert len(asked) == 2
     clients.close()
 

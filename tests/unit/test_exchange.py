@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -154,7 +154,9 @@ def test_a_claim_that_is_refused_with_outcomes_is_made_again(
     bench: Bench, submitted: list[str], fake_app: MiniCelery
 ) -> None:
     class Lapsed(Broker):
-        def exchange(self, worker: str, settlements: Sequence[Settlement], claim: Claim) -> tuple[list[bool], Claimed]:
+        def exchange(
+            self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
+        ) -> tuple[list[bool], Claimed]:
             fake_app.broker.beat({"w": "{}"}, -1)
             answer = super().exchange(worker, settlements, claim)
             fake_app.broker.beat({"w": "{}"}, 60)

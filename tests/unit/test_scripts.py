@@ -118,7 +118,7 @@ def test_several_scripts_go_in_one_round_trip_and_answer_in_order(real_app: Mini
     scripts = Scripts(client, real_app.keys, World(), patience=1.0)
 
     real_app.scripts.load_all()
-    answers = scripts.run_all([("wake", ["a", "x"], [3]), ("promote", ["b"], [10, 0]), ("wake", ["c", "x"], [5])])
+    answers = scripts.run_all(("wake", "promote", "wake"), [(["a", "x"], [3]), (["b"], [10, 0]), (["c", "x"], [5])])
 
     assert answers == [1, [0, ""], 1]
     assert client.sent == [b"EVALSHA"] * 3
@@ -131,7 +131,7 @@ def test_of_several_scripts_those_that_redis_has_forgotten_are_sent_again(real_a
     scripts.run("wake", ["a", "x"], [1])
     client.sent.clear()
 
-    answers = scripts.run_all([("promote", ["b"], [10, 0]), ("wake", ["a", "x"], [1])])
+    answers = scripts.run_all(("promote", "wake"), [(["b"], [10, 0]), (["a", "x"], [1])])
 
     assert answers == [[0, ""], 1]
     assert client.sent == [b"EVALSHA", b"EVALSHA", b"EVAL"]
@@ -142,7 +142,7 @@ def test_of_several_scripts_one_that_is_refused_is_told_and_the_others_are_done(
     client.set("taken", "by another")
 
     with pytest.raises(ForeignData):
-        real_app.scripts.run_all([("wake", ["taken", "x"], [1]), ("wake", ["free", "x"], [1])])
+        real_app.scripts.run_all(("wake", "wake"), [(["taken", "x"], [1]), (["free", "x"], [1])])
 
     assert client.llen("free") == 1
     client.delete("taken", "free")

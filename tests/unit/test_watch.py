@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from minicelery import MiniCelery
-from minicelery.errors import RedisUnavailable, TaskFailed, TaskNotFound
+from minicelery.errors import RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
 from minicelery.events import Event, EventName, ended
 from minicelery.record import TaskRecord
 from minicelery.states import Status
@@ -84,6 +84,11 @@ def _connections(app: MiniCelery) -> int:
     return int(app.clients.commands.info("stats")["total_connections_received"])
 
 
+def _channels(app: MiniCelery) -> list[str]:
+    found: list[str] = app.clients.commands.pubsub_channels(f"{app.keys.prefix}*")
+    return found
+
+
 def test_who_waits_next_takes_the_connection_of_who_has_waited_before(
     results: Callable[[], int], real_app: MiniCelery
 ) -> None:
@@ -93,8 +98,18 @@ def test_who_waits_next_takes_the_connection_of_who_has_waited_before(
     assert [results() for _ in range(3)] == [3, 3, 3]
 
     assert _connections(real_app) == before
-    ours = f"{real_app.keys.prefix}*"
-    wait_until(lambda: not real_app.clients.commands.pubsub_channels(ours), what="the end of the subscriptions")
+    assert len(_channels(real_app)) == 1, "of the last one; nothing more is told of it"
+
+
+def test_who_leaves_before_the_end_listens_no_longer(real_app: MiniCelery) -> None:
+    @real_app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    with pytest.raises(ResultTimeout):
+        add.delay(1, 2).get(timeout=0.01)
+
+    wait_until(lambda: not _channels(real_app), what="the end of the subscription")
 
 
 def test_who_listens_reads_the_state_over_the_same_connection(
