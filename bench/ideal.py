@@ -31,7 +31,9 @@ class Packed(Scripts):
         self._keys = keys
         self.calls: list[bytes] = []
 
-    def run_all(self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None) -> list[Any]:
+    def run_all(
+        self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None, *, apart: bool = False
+    ) -> list[Any]:
         answers = []
         for name, (keys, args) in zip(names, parts, strict=True):
             words = ("EVALSHA", load(name).sha, len(keys), *keys, self._keys.prefix, *args)

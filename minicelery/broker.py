@@ -15,6 +15,8 @@ from .states import Status
 #: Stands for the ids of all tasks that a worker holds.
 ALL = "*"
 PROMOTE_BATCH = 200
+#: Outcomes that do not wait for the claim which is sent with them.
+_FEW = 5
 _STATES = {status.value: status for status in Status}
 
 
@@ -143,14 +145,17 @@ class Broker:
     def exchange(
         self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
     ) -> tuple[list[bool], Claimed]:
-        """``settle`` and ``claim`` in one round trip; the claim is made when the outcomes are on their way. Where it
-        fails, either may have been done, or both."""
+        """``settle`` and ``claim`` in one round trip. Where it fails, either may have been done, or both.
+
+        The claim is made when the outcomes are on their way, so that who waits for one hears of it earlier. Many go out
+        together with the claim, as a second write would cost more than that is worth to them.
+        """
 
         def parts() -> Iterator[Part]:
             yield self._settle(worker, settlements)[1:]
             yield self._claim(claim())[1:]
 
-        kept, claimed = self._scripts.run_all(("settle", "claim"), parts())
+        kept, claimed = self._scripts.run_all(("settle", "claim"), parts(), apart=len(settlements) <= _FEW)
         return _kept(kept), _claimed(claimed)
 
     def _settle(self, worker: str, settlements: Sequence[Settlement]) -> Call:

@@ -143,39 +143,32 @@ def _open(connection: Any) -> None:
     connection.connect()
 
 
-def exchange(client: Client, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """The answers to commands that are sent in one write; where Redis refuses one, its error stands for the answer.
+def exchange(
+    client: Client, commands: Iterable[Sequence[Any]], *, will_repeat: bool = False, apart: bool = False
+) -> list[Any]:
+    """The answers to commands, all sent before the first is read; where Redis refuses one, its error stands for the
+    answer. They go out in one write or, ``apart``, each in one before the next command is made.
 
-    Does what a pipeline of redis-py's does, for a fraction of the work. Nothing is ever sent twice.
+    Does what a pipeline of redis-py's does, for a fraction of the work. Nothing is ever sent twice. Who ``will_repeat``
+    what fails may meet a connection that the server has just closed.
     """
     if not commands:
         return []
     pool = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        packed = b"".join(chain.from_iterable([connection.pack_command(*command) for command in commands]))
-        connection.send_packed_command([packed])
-        return [_answer(connection) for _ in commands]
-    except BaseException:
-        connection.disconnect()  # what is still on its way is no answer to the next question
-        raise
-    finally:
-        pool.release(connection)
-
-
-def exchange_each(client: Client, commands: Iterable[Sequence[Any]]) -> list[Any]:
-    """``exchange``, where each command is on its way before the next one is made, for who repeats what fails: he may
-    meet a connection that the server has just closed."""
-    pool = client.connection_pool
-    connection = pool.reuse() if isinstance(pool, Pool) else pool.get_connection()
+    connection = pool.reuse() if will_repeat and isinstance(pool, Pool) else pool.get_connection()
     sent = 0
     try:
-        for command in commands:
-            connection.send_packed_command(connection.pack_command(*command))
-            sent += 1
+        if apart:
+            for command in commands:
+                connection.send_packed_command(connection.pack_command(*command))
+                sent += 1
+        else:
+            packed = [connection.pack_command(*command) for command in commands]
+            connection.send_packed_command([b"".join(chain.from_iterable(packed))])
+            sent = len(packed)
         return [_answer(connection) for _ in range(sent)]
     except BaseException:
-        connection.disconnect()
+        connection.disconnect()  # what is still on its way is no answer to the next question
         raise
     finally:
         pool.release(connection)

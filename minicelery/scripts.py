@@ -12,7 +12,7 @@ from typing import Any
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
-from .connection import Client, exchange, exchange_each, is_passing, is_silent, stream, translated
+from .connection import Client, exchange, is_passing, is_silent, stream, translated
 from .errors import NotReplicated
 from .keys import Keys
 from .linking import link
@@ -64,9 +64,11 @@ class Scripts:
         [answer] = self.run_all((name,), ((keys, args),), confirm)
         return answer
 
-    def run_all(self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None) -> list[Any]:
-        """The answers of several scripts, sent one behind the other in one round trip. What one is given may be made
-        when the one before it is on its way.
+    def run_all(
+        self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None, *, apart: bool = False
+    ) -> list[Any]:
+        """The answers of several scripts, sent one behind the other in one round trip; ``apart``, what one is given is
+        made when the one before it is on its way.
 
         They are several transitions, not one: others may come between them, and one that the server has forgotten is
         sent again behind the rest. If one of them is refused, the others are done all the same.
@@ -79,7 +81,7 @@ class Scripts:
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(scripts, made, source, confirm)
+                    return self._send(scripts, chain([*made], source), made, confirm, apart=apart)
                 except RedisError as error:
                     if not is_passing(error):
                         raise
@@ -128,14 +130,20 @@ class Scripts:
             yield self.run(name, *waiting.popleft())
 
     def _send(
-        self, scripts: Sequence[Script], made: Sequence[Part], source: Iterable[Part], confirm: float | None
+        self,
+        scripts: Sequence[Script],
+        parts: Iterable[Part],
+        made: Sequence[Part],
+        confirm: float | None,
+        *,
+        apart: bool,
     ) -> list[Any]:
         """Send each script by its name, and by its text where the server does not know it; asks in the same round
         trip for a replica that has what they wrote."""
         wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
-        calls = zip(scripts, chain([*made], source), strict=True)
+        calls = zip(scripts, parts, strict=True)
         named = ((b"EVALSHA", script.sha, *self._words(part)) for script, part in calls)
-        answers = exchange_each(self._client, chain(named, wait))
+        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart)
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
             again = [(b"EVAL", scripts[place].text, *self._words(made[place])) for place in forgotten]

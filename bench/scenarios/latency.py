@@ -18,7 +18,7 @@ def from_idle(trial: Trial) -> Figures:
     """One task at a time, its result waited for, with a pause before the next."""
     with trial.workers():
         warm_up(trial)
-        seconds = trial.ask("round_trips", count=20 if trial.quick else 400, pause=PAUSE)["seconds"]
+        seconds = trial.ask("round_trips", count=20 if trial.quick else 1000, pause=PAUSE)["seconds"]
     return _in_ms(seconds)
 
 

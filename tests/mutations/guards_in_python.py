@@ -18,13 +18,12 @@ _CLOCK = (
         "the scripts take the time from their caller",
         "machines whose clocks differ take each other's tasks away",
         "minicelery/scripts.py",
-        "        answers = exchange_each(self._client, chain(named, wait))\n",
+        "        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart)\n",
         "        import time\n"
         "        clock = \"{'%.0f', '0'}\" % time.time()\n"
-        "        made = [*made, *source]\n"
         "        texts = [script.text.replace(\"redis.call('TIME')\", clock) for script in scripts]\n"
-        '        named = [(b"EVAL", text, *self._words(part)) for text, part in zip(texts, made, strict=True)]\n'
-        "        answers = exchange_each(self._client, chain(named, wait))\n",
+        '        named = [(b"EVAL", text, *self._words(part)) for text, part in zip(texts, parts, strict=True)]\n'
+        "        answers = exchange(self._client, chain(named, wait))\n",
         (f"{_CLOCKS}::test_all_times_of_a_task_are_those_of_redis", f"{_CLOCKS}::test_leases_end_by_redis_clock_alone"),
     ),
     Mutation(
@@ -57,14 +56,19 @@ _CLOCK = (
 
 _LINK = (
     Mutation(
+        "outcomes wait for the claim that is sent with them",
+        "who waits for a result hears of it later",
+        "minicelery/broker.py",
+        ", apart=len(settlements) <= _FEW",
+        "",
+        ("store/test_batches.py::test_a_single_outcome_is_on_its_way_before_the_claim_is_made",),
+    ),
+    Mutation(
         "what nobody repeats goes out over a connection that the server may have closed",
         "reads fail when a server was restarted, though it is there again",
         "minicelery/connection.py",
-        "    pool = client.connection_pool\n    connection = pool.get_connection()\n    try:\n        packed",
-        "    pool = client.connection_pool\n"
-        "    connection = pool.reuse() if isinstance(pool, Pool) else pool.get_connection()\n"
-        "    try:\n"
-        "        packed",
+        "pool.reuse() if will_repeat and isinstance(pool, Pool)",
+        "pool.reuse() if isinstance(pool, Pool)",
         ("unit/test_connection.py::test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent",),
     ),
     Mutation(

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from minicelery import MiniCelery
+from minicelery.broker import Claim, Settlement
 from minicelery.states import Status
+from tests.stack import wait_until
 from tests.store.conftest import Desk
 
 LONG, SHORT = "long", "add"
@@ -147,3 +150,34 @@ def test_all_of_a_batch_are_recorded_under_tokens_of_their_own(desk: Desk, taken
         assert desk.settle(delivery)
 
     assert [desk.app.inspector.task(task).status for task in "ab"] == [Status.SUCCESS] * 2
+
+
+def test_a_single_outcome_is_on_its_way_before_the_claim_is_made(real_app: MiniCelery) -> None:
+    desk = Desk(real_app)
+    desk.hire("w")
+    desk.submit("a", "b")
+    first = desk.take()
+
+    def claim() -> Claim:
+        wait_until(lambda: desk.where("a")[0] == Status.SUCCESS.value, what="the outcome")
+        return Claim("w", 1, 1, "nonce", ("default",), 1)
+
+    kept, claimed = desk.broker.exchange("w", [Settlement(first.id, first.token, Status.SUCCESS, "3")], claim)
+
+    assert (kept, [delivery.id for delivery in claimed.deliveries]) == ([True], ["b"])
+
+
+def test_many_outcomes_go_out_together_with_the_claim(desk: Desk) -> None:
+    desk.hire("w")
+    desk.submit(*map(str, range(10)))
+    taken = desk.claim(count=10).deliveries
+    seen: list[str] = []
+
+    def claim() -> Claim:
+        seen.append(desk.where("0")[0])
+        return Claim("w", 1, 1, "nonce", ("default",), 1)
+
+    done = [Settlement(delivery.id, delivery.token, Status.SUCCESS, "3") for delivery in taken]
+    kept, claimed = desk.broker.exchange("w", done, claim)
+
+    assert (kept, claimed.deliveries, seen) == ([True] * 10, (), [Status.RUNNING.value])

@@ -5,13 +5,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import redis
 
 from minicelery.config import Config
-from minicelery.connection import Clients, connect, exchange, exchange_each, server_info, stream, translated
+from minicelery.connection import Clients, connect, exchange, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
 from minicelery.link import NoMaster, TcpLink
@@ -179,7 +180,7 @@ def test_a_command_is_on_its_way_before_the_next_is_made(server: EmbeddedServer)
             other.set("sent", "between")
         yield ("GETDEL", "sent")
 
-    assert exchange_each(clients.commands, commands()) == ["OK", "between"]
+    assert exchange(clients.commands, commands(), apart=True) == ["OK", "between"]
     clients.close()
 
 
@@ -191,9 +192,9 @@ def test_a_command_that_can_not_be_made_leaves_no_answer_for_the_next(server: Em
         raise KeyError("the second")
 
     with pytest.raises(KeyError, match="the second"):
-        exchange_each(clients.commands, commands())
+        exchange(clients.commands, commands(), apart=True)
 
-    assert exchange_each(clients.commands, [("PING",)]) == ["PONG"]
+    assert exchange(clients.commands, [("PING",)], will_repeat=True) == ["PONG"]
     clients.close()
 
 
@@ -204,7 +205,7 @@ def _kill(server: EmbeddedServer, clients: Clients) -> None:
         other.client_kill_filter(_id=number)
 
 
-@pytest.mark.parametrize(("ask", "fresh"), [(exchange, 60.0), (exchange_each, 0.0)])
+@pytest.mark.parametrize(("ask", "fresh"), [(exchange, 60.0), (partial(exchange, will_repeat=True), 0.0)])
 def test_a_connection_that_the_server_has_closed_is_opened_anew_before_it_is_lent(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., list[str]], fresh: float
 ) -> None:
@@ -225,13 +226,13 @@ def test_who_will_repeat_it_gets_a_connection_that_was_in_use_just_now_without_a
     clients = connect(Config(redis_url=server.url, pool_size=1))
 
     for _ in range(3):
-        exchange_each(clients.commands, [("PING",)])
+        exchange(clients.commands, [("PING",)], will_repeat=True)
     assert len(asked) == 0
 
     exchange(clients.commands, [("PING",)])
     assert len(asked) == 1
     monkeypatch.setattr("minicelery.connection._FRESH", 0.0)
-    exchange_each(clients.commands, [("PING",)])
+    exchange(clients.commands, [("PING",)], will_repeat=True)
     assert len(asked) == 2
     clients.close()
 
