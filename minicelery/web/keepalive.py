@@ -22,6 +22,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             answer = super().handle(conn)
         return answer
 
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Whether the connection can be used again. gunicorn bounds the time for reading what the application has left
+        of a body; where it has left nothing, the time-out of the socket need not be set, and set back."""
+        reader = getattr(conn.parser.mesg.body, "reader", None)
+        if keepalive and getattr(reader, "length", None) == 0:
+            return bool(conn.parser.finish_body())
+        return bool(super()._keepalive_after(conn, keepalive))
+
     def _may_stay(self, conn: Any) -> bool:
         """Whether each connection can have a thread. What is read ahead already makes no socket readable."""
         return self.alive and self.nr_conns <= self.cfg.threads and not conn.parser.unreader.buf.getvalue()

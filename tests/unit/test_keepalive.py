@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
 from minicelery.web.keepalive import Worker
@@ -95,3 +97,41 @@ def test_a_connection_that_is_closed_is_left(server: Server) -> None:
 
     assert server.worker.handle(server.conn) is False
     assert server.served == 2
+
+
+def posts(*bodies: bytes) -> bytes:
+    return b"".join(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body) for body in bodies)
+
+
+@pytest.mark.parametrize("read", [0, 3, 6, None])
+def test_what_is_left_of_a_body_is_not_taken_for_the_next_request(read: int | None) -> None:
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        ours.settimeout(10)
+        server = Server(ours, peer)
+        server.conn.parser = RequestParser(Config(), ours, ("127.0.0.1", 1))
+        peer.sendall(posts(b"letter", b"next"))
+        next(server.conn.parser).body.read(read)
+
+        assert server.worker._keepalive_after(server.conn, keepalive=True)
+
+        assert next(server.conn.parser).body.read() == b"next"
+        assert ours.gettimeout() == 10
+
+
+def test_a_body_that_breaks_off_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gunicorn.workers.gthread.DEFAULT_WORKER_DATA_TIMEOUT", 0.05)
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        server = Server(ours, peer)
+        server.conn.parser = RequestParser(Config(), ours, ("127.0.0.1", 1))
+        peer.sendall(posts(b"letter")[:-1])
+        next(server.conn.parser)
+
+        assert not server.worker._keepalive_after(server.conn, keepalive=True)
+
+
+def test_a_connection_that_is_to_be_closed_is(server: Server) -> None:
+    server.conn.parser.mesg = SimpleNamespace(body=SimpleNamespace(reader=SimpleNamespace(length=0)))
+
+    assert not server.worker._keepalive_after(server.conn, keepalive=False)
