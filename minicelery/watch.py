@@ -155,7 +155,8 @@ class _Ear:
             if isinstance(answer, list) and answer[:1] != ["message"]:
                 is_listening = is_listening or answer[:2] == ["subscribe", channel]
             elif isinstance(answer, list):
-                self._note(answer)
+                if is_listening:  # what came before is of a time when nobody listened, be it of the same task
+                    self._note(answer)
             elif isinstance(answer, redis.ResponseError) and not is_listening:
                 raise answer
             elif is_listening:

@@ -56,6 +56,14 @@ _CLOCK = (
 
 _LINK = (
     Mutation(
+        "who waits for a task once more hears what was told before",
+        "the end of an earlier run is taken for that of this one",
+        "minicelery/watch.py",
+        "                if is_listening:  # what came before is of a time when nobody listened, be it of the same task\n",
+        "                if True:\n",
+        ("unit/test_watch.py::test_what_was_told_before_one_listens_again_is_passed_over",),
+    ),
+    Mutation(
         "outcomes wait for the claim that is sent with them",
         "who waits for a result hears of it later",
         "minicelery/broker.py",

@@ -101,6 +101,20 @@ def test_who_waits_next_takes_the_connection_of_who_has_waited_before(
     assert len(_channels(real_app)) == 1, "of the last one; nothing more is told of it"
 
 
+def test_what_was_told_before_one_listens_again_is_passed_over(real_app: MiniCelery) -> None:
+    channel, key = f"{real_app.keys.prefix}channel", real_app.keys.task("none")
+    publish = real_app.clients.commands.publish
+    ear = _Ear(real_app.clients.listening)
+
+    ear.turn_to(channel, key)
+    publish(channel, "of the run before")
+    ear.turn_to(channel, key)
+    publish(channel, "of this run")
+
+    assert ear.hear(10) == "of this run"
+    ear.close()
+
+
 def test_who_leaves_before_the_end_listens_no_longer(real_app: MiniCelery) -> None:
     @real_app.task
     def add(x: int, y: int) -> int:
