@@ -3,7 +3,7 @@
 from ..contender import WEB, Contender, in_list
 
 
-def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
+def _setting(processes: int, threads: int, pace: int) -> Contender:
     options = ("--processes", str(processes), "--threads", str(threads), "--app", "with_minicelery:app")
     return Contender(
         name="minicelery",
@@ -16,7 +16,6 @@ def _setting(processes: int, threads: int, pace: int, *only: str) -> Contender:
         slots=processes * threads,
         bulk=True,
         environ={"MINICELERY_LOG_LEVEL": "WARNING"},
-        only=only,
     )
 
 
@@ -40,4 +39,4 @@ _WEB = Contender(
     only=WEB,
 )
 
-SETTINGS = (_setting(2, 5, 30_000), _setting(1, 5, 28_000), _setting(1, 10, 9_000, "drain-nap"), _WEB)
+SETTINGS = (_setting(2, 5, 30_000), _setting(1, 5, 28_000), _WEB)
