@@ -34,8 +34,8 @@ def all_at_work(tasks: MiniCelery, processes: int) -> None:
 def test_tasks_run_in_several_processes_at_once(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "1", "--processes", "3").ready()
 
-    naps = [call(tasks, "nap", 2) for _ in range(3)]
-    wait_until(lambda: statuses(tasks, naps)["RUNNING"] == 3, PATIENCE, "the start of all three")
+    naps = [call(tasks, "announced_nap", 2) for _ in range(3)]
+    wait_until(lambda: all(nap.record.progress for nap in naps), PATIENCE, "the start of all three")
 
     assert len({nap.record.worker for nap in naps}) == 3
     assert "threads  1 in each of 3 processes" in worker.text
@@ -85,8 +85,8 @@ def test_a_process_is_replaced_after_its_number_of_tasks(crew: Crew, tasks: Mini
 
 def test_the_successor_works_while_the_retired_process_still_runs_a_long_task(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "2", "--max-tasks-per-child", "1", "--grace", "0.1").ready()
-    long = call(tasks, "nap", 3)
-    wait_until(lambda: long.status.value == "RUNNING", what="the start")
+    long = call(tasks, "announced_nap", 3)
+    wait_until(lambda: long.record.progress, what="the start")
     first = call(tasks, "pid").get(PATIENCE)
 
     assert call(tasks, "pid").get(PATIENCE) != first
@@ -112,8 +112,8 @@ def test_a_process_that_has_used_too_much_memory_is_replaced(crew: Crew, tasks: 
 def test_a_new_release_works_beside_the_old_one_which_drains(crew: Crew, tasks: MiniCelery) -> None:
     old = crew.start("--threads", "1", "--processes", "2").ready()
     all_at_work(tasks, 2)
-    naps = [call(tasks, "nap", 1) for _ in range(2)]
-    wait_until(lambda: statuses(tasks, naps)["RUNNING"] == 2, what="the start of both")
+    naps = [call(tasks, "announced_nap", 1) for _ in range(2)]
+    wait_until(lambda: all(nap.record.progress for nap in naps), what="the start of both")
     new = crew.start("--threads", "1", "--processes", "2").ready()
     waiting = [call(tasks, "add", number, 1) for number in range(20)]
 

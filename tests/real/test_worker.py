@@ -124,8 +124,8 @@ def test_a_delayed_task_starts_when_due_on_an_idle_worker(crew: Crew, tasks: Min
 
 def test_sigterm_finishes_what_runs_and_takes_nothing_more(crew: Crew, tasks: MiniCelery) -> None:
     worker = crew.start("--threads", "2")
-    running = [call(tasks, "nap", 1) for _ in range(2)]
-    wait_until(lambda: statuses(tasks, running)["RUNNING"] == 2, what="the start of both")
+    running = [call(tasks, "announced_nap", 1) for _ in range(2)]
+    wait_until(lambda: all(nap.record.progress for nap in running), what="the start of both")
     waiting = [call(tasks, "add", 1, 1) for _ in range(3)]
 
     worker.signal(signal.SIGTERM)
