@@ -32,18 +32,8 @@ _WEB = Contender(
     module="with_celery",
     commands=(
         (
-            *(
-                "-m",
-                "gunicorn",
-                "-b",
-                "127.0.0.1:{port}",
-                "-k",
-                "keepalive.Worker",
-                "--threads",
-                "16",
-                "--timeout",
-                "60",
-            ),
+            *("-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "keepalive.Worker"),
+            *("--threads", "16", "--timeout", "60"),
             *("--keep-alive", "15", "--log-level", "warning", "--no-control-socket", "web_celery:app"),
         ),
     ),
