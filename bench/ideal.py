@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from minicelery.broker import Broker, Claim, Settlement
+from minicelery.broker import Broker
+from minicelery.handover import Claim, Settlement
 from minicelery.keys import Keys
 from minicelery.message import Message
 from minicelery.scripts import Part, Scripts, load
@@ -46,7 +47,7 @@ class Packed(Scripts):
 _ANSWERS: dict[str, Callable[[int], Any]] = {
     "enqueue": lambda keys: " ".join([Status.PENDING.value] * keys),
     "settle": lambda keys: [],
-    "claim": lambda keys: ["ok", [], "0"],
+    "claim": lambda keys: ["ok", [], "0", 0],
 }
 
 

@@ -16,10 +16,11 @@ from .context import Report, TaskContext
 from .dispatch import Dispatch
 from .doctor import Doctor
 from .errors import InvalidInput, NotADeadLetter, TaskNotFound
-from .executor import Executor
+from .executor import Executor, is_not
 from .inspector import Inspector
 from .keys import Keys
-from .message import Message
+from .message import Delivery, Message
+from .names import check_name
 from .options import TaskOptions, task_settings
 from .record import TaskRecord
 from .registry import Registry
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSION = "minicelery"
-_REVIVE_BATCH = 100
+_BATCH = 100
 
 
 class Sender(Protocol):
@@ -50,6 +51,8 @@ class Sender(Protocol):
     def task(self, task_id: str) -> TaskRecord: ...
 
     def wait(self, task_id: str, timeout: float | None) -> TaskRecord: ...
+
+    def cancel(self, task_id: str, *, interrupt: bool) -> Status: ...
 
     def forget(self, task_id: str) -> Status | None: ...
 
@@ -151,6 +154,18 @@ class MiniCelery:
         """The handle on a task submitted earlier, or elsewhere."""
         return AsyncResult(task_id, self.sender)
 
+    def cancel(self, task_ids: Iterable[str], *, interrupt: bool = False) -> list[Status | None]:
+        """Cancel tasks, see ``AsyncResult.cancel``, a round trip for a hundred. For each its state now: another one
+        than CANCELLED where it had finished before, None where there is no such task."""
+        ids = [check_name(task_id, "/task_ids") for task_id in task_ids]
+        batches = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+        return [state for batch in batches for state in self.broker.cancel(batch, interrupt=interrupt)]
+
+    def cancel_tagged(self, tag: str, *, interrupt: bool = False) -> int:
+        """Cancel all unfinished tasks that were submitted with a tag. How many that were."""
+        ids = list(self.inspector.tagged(check_name(tag, "/tag")))
+        return self.cancel(dict.fromkeys(ids), interrupt=interrupt).count(Status.CANCELLED)
+
     # ---- dead letters -------------------------------------------------------------------------
 
     def dead_letters(self, offset: int = 0, limit: int = 50) -> list[TaskRecord]:
@@ -167,7 +182,7 @@ class MiniCelery:
         """Put all dead letters of this moment back into their queues, oldest first. How many that were."""
         left, revived, kept = self.inspector.dead_letter_count(), 0, 0
         while left > 0:
-            size = min(left, _REVIVE_BATCH)
+            size = min(left, _BATCH)
             ids = self.inspector.dead_letter_ids(-(size + kept), size)
             answers = self.broker.revive(ids[::-1], self.world.nonce()) if ids else []
             revived += answers.count(True)
@@ -219,11 +234,14 @@ class MiniCelery:
 
     @cached_property
     def executor(self) -> Executor:
-        return self.make_executor(self._reporter.report)
+        return self.make_executor()
 
-    def make_executor(self, report: Report) -> Executor:
-        """An executor of this app's tasks that hands progress to ``report``."""
-        return Executor(self.tasks.find, report, self.world.random, lambda: self.around())
+    def make_executor(self, report: Report | None = None, cancelled: Callable[[Delivery], bool] = is_not) -> Executor:
+        """An executor of this app's tasks that hands progress to ``report`` (None: to Redis), and knows from
+        ``cancelled`` which deliveries are."""
+        return Executor(
+            self.tasks.find, report or self._reporter.report, self.world.random, cancelled, lambda: self.around()
+        )
 
     @cached_property
     def _reporter(self) -> Reporter:

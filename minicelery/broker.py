@@ -1,11 +1,11 @@
 """The write side: one method for each script, and a script for each change of state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import codec
+from .handover import Claim, Claimed, Kept, Recovery, Settlement
 from .keys import Keys
 from .message import Delivery, Message
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
@@ -18,64 +18,6 @@ PROMOTE_BATCH = 200
 #: Outcomes that do not wait for the claim which is sent with them.
 _FEW = 5
 _STATES = {status.value: status for status in Status}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One thread's claim. The same ``number`` again is answered with the same tasks.
-
-    It is one task, or up to ``count`` if all of them have names known to be short: ``costs`` has the mean run time of
-    each such name in microseconds, and ``budget`` what all may take together. Of a queue it gets no more than one of
-    ``share`` threads would if they shared what waits there. With ``quarantine`` it is of the tasks that have crashed
-    their process. One that is sent behind a wait is ``woken``, whatever has ended the wait. ``least_lease`` is for how
-    many seconds the lease must last yet, so that nothing is given for long to a machine that has died.
-    """
-
-    worker: str
-    thread: int
-    number: int
-    nonce: str
-    queues: tuple[str, ...]
-    count: int = 1
-    woken: bool = False
-    quarantine: bool = False
-    share: int = 1
-    budget: int = 0
-    costs: Mapping[str, int] = field(default_factory=dict)
-    least_lease: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The answer to a claim. ``dropped`` are ids in the list that no PENDING task has; ``leased`` is false when the
-    worker has no live lease, and so may claim nothing until its parent has renewed it."""
-
-    deliveries: tuple[Delivery, ...] = ()
-    dropped: tuple[str, ...] = ()
-    leased: bool = True
-
-
-class Settlement(NamedTuple):
-    """How one delivery ended. ``body`` is the JSON of the result, or of the error."""
-
-    id: str
-    token: str
-    status: Status
-    body: str
-    delay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What was recovered of a worker: tasks made ready, of these in ``quarantine``, and ``dead`` letters.
-
-    ``stuck`` are tasks that stay with the worker, as another program has overwritten the key that they belong into.
-    """
-
-    ready: int = 0
-    quarantined: int = 0
-    dead: int = 0
-    stuck: int = 0
 
 
 class Broker:
@@ -108,9 +50,9 @@ class Broker:
 
     def _enqueue(self, messages: Sequence[Message]) -> Part:
         args: list[object] = []
-        for task_id, name, given, named, queue, max_retries, delay, due in messages:
+        for task_id, name, given, named, queue, max_retries, delay, due, more in messages:
             args += (task_id, name, given, named, queue, max_retries)
-            args += ("" if delay is None else delay, "" if due is None else due)
+            args += ("" if delay is None else delay, "" if due is None else due, more)
         return [self._keys.task(message.id) for message in messages], args
 
     def promote(self, *, early: bool = False) -> tuple[int, float | None]:
@@ -134,17 +76,37 @@ class Broker:
             line, bell = self._keys.quarantine, self._keys.quarantine_bell
         for queue in claim.queues:
             keys += (line(queue), bell(queue))
+            if not claim.quarantine:
+                keys.append(self._keys.priorities(queue))
         args = [claim.worker, claim.thread, claim.number, claim.nonce, claim.count, int(claim.woken)]
-        args += [claim.share, claim.budget, claim.least_lease, *chain.from_iterable(claim.costs.items())]
+        args += [claim.share, claim.budget, claim.least_lease, int(claim.quarantine), self._result_ttl]
+        args += chain.from_iterable(claim.costs.items())
         return "claim", keys, args
 
-    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
-        """Record how deliveries ended. False where the lease was lost: then nothing was written."""
+    def expire(self) -> tuple[int, float | None]:
+        """End what waits and may not begin any more: how many, and the seconds until the next is too late (None:
+        nothing that waits is to expire)."""
+        keys = [self._keys.expiring, self._keys.delayed]
+        ended, wait = self._scripts.run("expire", keys, [self._result_ttl, PROMOTE_BATCH])
+        return ended, float(wait) if wait else None
+
+    def cancel(self, task_ids: Sequence[str], *, interrupt: bool = False) -> list[Status | None]:
+        """End tasks, some hundred at most: what waits never begins, what runs is told. For each its state now, which is
+        another than CANCELLED where it was over before, and None where there is no such task.
+
+        With ``interrupt`` an exception is raised in the threads of those that run.
+        """
+        keys = [self._keys.delayed, self._keys.workers]
+        answers = self._scripts.run("cancel", keys, [self._result_ttl, int(interrupt), *task_ids])
+        return [_STATES.get(answer) for answer in answers]
+
+    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Kept]:
+        """Record how deliveries ended."""
         return _kept(self._scripts.run(*self._settle(worker, settlements)))
 
     def exchange(
         self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
-    ) -> tuple[list[bool], Claimed]:
+    ) -> tuple[list[Kept], Claimed]:
         """``settle`` and ``claim`` in one round trip. Where it fails, either may have been done, or both.
 
         The claim is made when the outcomes are on their way, so that who waits for one hears of it earlier. Many go out
@@ -165,15 +127,15 @@ class Broker:
         keys = [self._keys.dead_letter, self._keys.claimed(worker)]
         return "settle", keys, args
 
-    def progress(self, task_id: str, token: str, members: str) -> bool:
-        """Store and publish progress, a JSON object without its braces. False where the lease was lost."""
-        return bool(self._scripts.run("progress", [self._keys.task(task_id)], [task_id, token, members]))
+    def progress(self, task_id: str, token: str, members: str) -> Kept:
+        """Store and publish progress, a JSON object without its braces."""
+        answer = self._scripts.run("progress", [self._keys.task(task_id)], [task_id, token, members])
+        return None if answer < 0 else bool(answer)
 
-    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
-        """Give (id, token) pairs back to the head of their queues. False where it was lost or settled before."""
+    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[Kept]:
+        """Give (id, token) pairs back to the head of their queues. False also where it was settled before."""
         args = [part for pair in held for part in pair]
-        answers = self._scripts.run("release", [self._keys.claimed(worker)], args)
-        return [answer == "ok" for answer in answers]
+        return _kept(self._scripts.run("release", [self._keys.claimed(worker)], args))
 
     def pass_on(self, worker: str, task_id: str, token: str, error: str) -> Status | None:
         """Leave a task to another worker that knows its name; with none, it fails with ``error`` (JSON).
@@ -238,18 +200,18 @@ def _states(answer: str) -> list[Status | None]:
     return [_STATES.get(state) for state in answer.split(" ")]
 
 
-def _kept(answers: Sequence[str]) -> list[bool]:
-    return [answer == "ok" for answer in answers]
+def _kept(answers: Sequence[str]) -> list[Kept]:
+    return [None if answer == "cancelled" else answer == "ok" for answer in answers]
 
 
 def _claimed(answer: Sequence[Any]) -> Claimed:
     if answer[0] != "ok":
         return Claimed(leased=answer[0] != "unregistered")
     now = float(answer[2])
-    return Claimed(tuple([_delivery(row, now) for row in answer[3:]]), tuple(answer[1]))
+    return Claimed(tuple([_delivery(row, now) for row in answer[4:]]), tuple(answer[1]), passed=answer[3])
 
 
 def _delivery(row: Sequence[str], now: float) -> Delivery:
-    task_id, token, name, args, kwargs, queue, retry_count, max_retries, since = row
+    task_id, token, name, args, kwargs, queue, retry_count, max_retries, since, options = row
     waited = max(0.0, now - float(since))
-    return Delivery(task_id, token, name, args, kwargs, queue, int(retry_count), int(max_retries), waited)
+    return Delivery(task_id, token, name, args, kwargs, queue, int(retry_count), int(max_retries), waited, options)

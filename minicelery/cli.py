@@ -15,7 +15,7 @@ from .batch import gather
 from .config import Config
 from .errors import InvalidInput, MiniCeleryError, RedisUnavailable
 from .loading import load_app
-from .operations import dead, doctor, queues
+from .operations import cancel, dead, doctor, queues
 from .terminal import Group, app_option, redis_option, with_app
 from .version import __version__
 from .web import requests
@@ -34,7 +34,7 @@ def main() -> None:
     """
 
 
-for operation in (dead, doctor, queues):
+for operation in (cancel, dead, doctor, queues):
     main.add_command(operation)
 
 
@@ -107,7 +107,10 @@ class WithNegativeNumbers(click.Command):
 @click.argument("args", nargs=-1, metavar="[JSON]...")
 @click.option("-k", "--kwarg", "kwargs", multiple=True, metavar="KEY=JSON", help="A keyword argument; repeatable.")
 @click.option("--countdown", type=float, metavar="SECONDS")
+@click.option("--expires", type=float, metavar="SECONDS", help="Later than that it never begins.")
 @click.option("--queue")
+@click.option("--priority", type=int, metavar="0..9", help="Within its queue, 9 first. Default: the task's own.")
+@click.option("--tag", "tags", multiple=True, help="A name to cancel it by; repeatable.")
 @click.option("--max-retries", type=int)
 @click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
@@ -128,6 +131,7 @@ def enqueue(
     if timeout is not None and not wait:
         raise InvalidInput("--timeout is the longest wait; give --wait, too")
     named = dict(_key_and_value(text) for text in kwargs)
+    options["tags"] = options["tags"] or None
     result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
     if not wait:
         click.echo(result.id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .broker import Broker
-from .errors import RedisUnavailable, TaskIdTaken
+from .errors import RedisUnavailable, TaskIdTaken, TaskNotFound
 from .inspector import Inspector
 from .message import Message
 from .record import TaskRecord
@@ -74,6 +74,13 @@ class Dispatch:
 
     def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         return self._watch.wait(task_id, timeout, self._patience)
+
+    def cancel(self, task_id: str, *, interrupt: bool) -> Status:
+        """Cancel one task: its state now. Raises ``TaskNotFound``."""
+        [status] = self._broker.cancel([task_id], interrupt=interrupt)
+        if status is None:
+            raise TaskNotFound(task_id)
+        return status
 
     def forget(self, task_id: str) -> Status | None:
         return self._broker.forget(task_id, FINISHED, self._world.nonce())

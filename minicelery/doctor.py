@@ -1,6 +1,7 @@
 """Checks the conservation law on a live Redis, and puts right what a foreign hand has broken."""
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from .scripts import Scripts
 from .world import World
 
 _SLICE = 500
+_HIDDEN = "is not among the priorities of its queue, so no claim looks into it"
 _TYPES = {pattern.name: pattern.type for pattern in SCHEMA}
 #: What holds ids, and what a worker has besides; both by the names of the schema.
-_HOLDERS = ("queue", "quarantine", "delayed", "dead_letter", "claimed")
+_HOLDERS = ("queue", "priority", "quarantine", "delayed", "dead_letter", "claimed")
 _OF_A_WORKER = ("worker", "wake", "claims")
 
 
@@ -38,7 +40,8 @@ class Repair:
 class _Survey:
     """The keys at one moment: the tasks, what holds their ids, the registered workers, what is wrong with which key.
 
-    ``left`` are keys of workers that are not registered. Where there are no ``holders``, tasks can't be looked at.
+    ``left`` are keys that can be put right: of workers that are not registered, and lists that no claim looks into.
+    Where there are no ``holders``, tasks can't be looked at.
     """
 
     tasks: Sequence[str]
@@ -112,8 +115,20 @@ class Doctor:
         ownerless = [key for key, place in right.items() if place[0] in _OF_A_WORKER and place[1] not in members]
         left = frozenset(key for key, life in self._each("ttl", ownerless).items() if life == -1)
         faults += [Violation(key, "is left of a worker that is not registered") for key in left]
+        hidden = [*self._unannounced(right, wrong)]
+        faults += [Violation(self._keys.priority_list(one), _HIDDEN) for one in hidden]
         holders = {key: place for key, place in right.items() if place[0] in _HOLDERS}
-        return _Survey(tasks, holders, members, left, faults)
+        return _Survey(tasks, holders, members, left | {self._keys.priority_list(one) for one in hidden}, faults)
+
+    def _unannounced(self, right: Mapping[str, Place], wrong: Collection[str]) -> Iterator[str]:
+        """The lists, by '<priority>:<queue>', that no claim looks into, since their queue does not name them."""
+        for name, *ending in right.values():
+            priority, _, queue = "".join(ending).partition(":")
+            names = self._keys.priorities(queue)
+            if name == "priority" and re.fullmatch("[0-9]", priority) and names not in wrong:
+                with translated("looking at priorities"):
+                    if self._client.zscore(names, priority) is None:
+                        yield ending[0]
 
     def _sweep(self) -> tuple[dict[str, Place], list[str]]:
         """Every key of the schema that is there, with the name of its pattern and what it belongs to; of the tasks
@@ -141,8 +156,14 @@ class Doctor:
         return answers
 
     def _clear(self, key: str) -> str:
-        """Drop what is left of a worker. Should it come back in this moment, its next beat writes all of it again."""
-        with translated("clearing what is left of a worker"):
+        """Put a key right: drop what is left of a worker (should it come back in this moment, its next beat writes all
+        of it again); name a list of tasks that no claim looks into."""
+        with translated("putting a key right"):
+            match self._keys.read(key):
+                case ("priority", ending):
+                    priority, _, queue = ending.partition(":")
+                    self._client.zadd(self._keys.priorities(queue), {priority: int(priority)})
+                    return "named among the priorities of its queue"
             if key.endswith(":claims"):
                 self._client.expire(key, CLAIMS_KEPT)
                 return "to expire in an hour"
@@ -203,7 +224,9 @@ class Doctor:
 
     def _others(self, places: Iterable[Place]) -> dict[str, str]:
         """The keys to look into besides, and what they are called."""
-        spell = {"queue": self._keys.queue, "quarantine": self._keys.quarantine, "claimed": self._keys.claimed}
+        keys = self._keys
+        spell = {"queue": keys.queue, "priority": keys.priority_list, "quarantine": keys.quarantine}
+        spell["claimed"] = keys.claimed
         return {spell[place[0]](place[1]): label(place) for place in places if place[0] in spell}
 
 

@@ -112,6 +112,30 @@ class TaskFailed(MiniCeleryError):
         self.traceback = error.get("traceback", "")
 
 
+class TaskCancelled(MiniCeleryError):
+    """The task was cancelled: raised by ``result.get()``, and in the task by ``self.check_cancelled()``, by its next
+    report, or anywhere if it was to be interrupted. A task may catch it to clean up; whatever it returns is not
+    recorded.
+    """
+
+    def __init__(self, task_id: str = "") -> None:
+        super().__init__(f"task {task_id} was cancelled" if task_id else "the task was cancelled")
+        self.task_id = task_id
+
+
+class TaskExpired(MiniCeleryError):
+    """The task had not begun in time, and never will; submit it again, with a later ``expires`` or with more
+    workers."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id} has expired before it could begin")
+        self.task_id = task_id
+
+
+class AlreadyFinished(MiniCeleryError):
+    """What has finished can't be cancelled; its result or error stays."""
+
+
 class ResultTimeout(MiniCeleryError, TimeoutError):
     """The task had not finished in the time given to ``result.get()``; it goes on running."""
 

@@ -22,10 +22,19 @@ class EventName(StrEnum):
     RETRYING = "retrying"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
     DELETED = "deleted"
 
 
-FINAL = frozenset({EventName.COMPLETED, EventName.FAILED, EventName.DELETED})
+#: What tells of the end of a task, by the state that it ends in.
+ENDS = {
+    Status.SUCCESS: EventName.COMPLETED,
+    Status.FAILED: EventName.FAILED,
+    Status.CANCELLED: EventName.CANCELLED,
+    Status.EXPIRED: EventName.EXPIRED,
+}
+FINAL = frozenset({*ENDS.values(), EventName.DELETED})
 #: What a watcher is sent unless it asks for all.
 USUAL = frozenset(EventName) - {EventName.QUEUED, EventName.SCHEDULED}
 
@@ -66,6 +75,9 @@ def describe(record: TaskRecord) -> dict[str, Any]:
         "queue": record.queue,
         "progress": record.progress,
         "due": None if record.due is None else _rfc3339(record.due),
+        "priority": record.priority,
+        "expires": None if record.expires is None else _rfc3339(record.expires),
+        "tags": list(record.tags),
         "worker": record.worker,
         "deliveries": record.deliveries,
         "crashes": record.crashes,
@@ -78,12 +90,14 @@ def describe(record: TaskRecord) -> dict[str, Any]:
 def connected(record: TaskRecord, described: Mapping[str, Any]) -> list[Event]:
     """What a new watcher is sent first: the present state, and the final event if the task has finished."""
     found = [_event(EventName.CONNECTED, described)]
-    basis = {"task_id": record.id, "status": record.status.value, "retry_count": record.retry_count}
+    if record.status not in ENDS:
+        return found
+    end: dict[str, Any] = {"task_id": record.id, "status": record.status.value, "retry_count": record.retry_count}
     if record.status is Status.SUCCESS:
-        found.append(_event(EventName.COMPLETED, {**basis, "result": record.result, "at": _rfc3339(record.updated_at)}))
+        end["result"] = record.result
     elif record.status is Status.FAILED:
-        found.append(_event(EventName.FAILED, {**basis, "error": record.error, "at": _rfc3339(record.updated_at)}))
-    return found
+        end["error"] = record.error
+    return [*found, _event(ENDS[record.status], {**end, "at": _rfc3339(record.updated_at)})]
 
 
 def ended(record: TaskRecord, event: Event) -> TaskRecord | None:
@@ -98,8 +112,10 @@ def ended(record: TaskRecord, event: Event) -> TaskRecord | None:
             return None
         if event.name is EventName.COMPLETED:
             end = {"status": Status.SUCCESS, "result": data["result"], "error": None}
-        else:
+        elif event.name is EventName.FAILED:
             end = {"status": Status.FAILED, "error": {**data["error"]}}
+        else:
+            end = {"status": Status(event.name.upper())}
         return replace(record, **end, retry_count=int(data["retry_count"]), updated_at=at, due=None)
     except (KeyError, TypeError, ValueError, RecursionError):
         return None

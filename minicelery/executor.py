@@ -27,19 +27,27 @@ class Runnable(Protocol):
     def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any: ...
 
 
+def is_not(_: Delivery) -> bool:
+    """No delivery is cancelled."""
+    return False
+
+
 class Executor:
-    """Delivery → outcome. ``around`` is entered for each run, such as an application context."""
+    """Delivery → outcome. ``cancelled`` tells which deliveries are, ``around`` is entered for each run, such as an
+    application context."""
 
     def __init__(
         self,
         find: Callable[[str], Runnable],
         report: Report,
         random: Callable[[], float],
+        cancelled: Callable[[Delivery], bool] = is_not,
         around: Around = nullcontext,
     ) -> None:
         self._find = find
         self._report = report
         self._random = random
+        self._cancelled = cancelled
         self._around = around
 
     def execute(self, delivery: Delivery) -> Outcome | None:
@@ -58,17 +66,20 @@ class Executor:
     def _run(self, delivery: Delivery) -> Outcome | None:
         policy, is_lost = _NEVER, False
 
-        def report(*progress: str) -> bool:
+        def report(*progress: str) -> bool | None:
             nonlocal is_lost
-            is_lost = not self._report(*progress)
-            return not is_lost
+            is_current = self._report(*progress)
+            is_lost = is_current is False
+            return is_current
 
         try:
             task = self._find(delivery.name)
             policy = task.policy
             args, kwargs = codec.decode(delivery.args), codec.decode(delivery.kwargs)
             with self._around():
-                value = _call(task, lambda: context_of(delivery, report), args, kwargs)
+                value = _call(
+                    task, lambda: context_of(delivery, report, lambda: self._cancelled(delivery)), args, kwargs
+                )
             policy = _NEVER  # a result that can't be kept would be the same next time
             return succeed(codec.encode(value, "/result"))
         except LeaseLost as error:

@@ -9,8 +9,9 @@ from redis.exceptions import ResponseError
 from . import codec
 from .connection import Client, exchange, translated
 from .errors import DamagedTask, TaskNotFound
-from .keys import Keys
+from .keys import HIGHEST_PRIORITY, Keys
 from .record import TaskRecord, parse
+from .states import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,34 @@ class Inspector:
                     raise answer
         return answers
 
+    def orders(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
+        """For deliveries by (id, token): what the script ``cancel`` has ordered for them, None for what is not
+        cancelled."""
+        if not pairs:
+            return []
+        names = ("status", "token", "order")
+        with translated("looking for cancelled tasks"):
+            answers = exchange(self._client, [("HMGET", self._keys.task(task_id), *names) for task_id, _ in pairs])
+        found = [answer if isinstance(answer, list) else [None] * 3 for answer in answers]
+        return [
+            order if (status, current) == (Status.CANCELLED, token) else None
+            for (_, token), (status, current, order) in zip(pairs, found, strict=True)
+        ]
+
     def queue_length(self, queue: str) -> int:
+        """How many tasks are ready, of all priorities."""
         with translated("reading a queue"):
-            return self._client.llen(self._keys.queue(queue))
+            lists = [self._keys.priority(queue, priority) for priority in range(HIGHEST_PRIORITY + 1)]
+            pipe = self._client.pipeline(transaction=False)
+            for ready in lists:
+                pipe.llen(ready)
+            return sum(pipe.execute())
 
     def queues(self) -> list[str]:
         """The names of all queues with ready tasks, sorted. Reads the key space in slices."""
         start = self._keys.queue("")
-        return sorted(set(self.endings(start)) - {self._keys.dead_letter.removeprefix(start)})
+        names = set(self.endings(start)) - {self._keys.dead_letter.removeprefix(start)}
+        return sorted(names | set(self.endings(self._keys.priorities(""))))
 
     def quarantines(self) -> list[str]:
         """The names of all queues with tasks in quarantine, sorted. Reads the key space in slices."""
@@ -113,6 +134,13 @@ class Inspector:
         """Whether tasks of these queues wait in quarantine."""
         with translated("looking into quarantine"):
             return bool(self._client.exists(*map(self._keys.quarantine, queues)))
+
+    def tagged(self, tag: str) -> Iterator[str]:
+        """The ids of the tasks with a tag that are not finished, or are dead letters; those that come meanwhile may be
+        missed, and some seen twice."""
+        with translated("reading a tag"):
+            for task_id, _ in self._client.zscan_iter(self._keys.tag(tag), count=500):
+                yield task_id
 
     def task_ids(self) -> Iterator[str]:
         """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""

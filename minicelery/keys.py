@@ -22,11 +22,19 @@ SCHEMA = (
     Pattern("events", "task:{}:events", "channel", 'JSON events {"event", "data"} of one task'),
     Pattern("dead_letter", "queue:dead_letter", "list", "ids of tasks that failed for good, newest first"),
     Pattern("forgotten", "forgotten:{}", "string", "what a deletion found, kept a minute: its answer may get lost"),
+    Pattern("priority", "priority:{}", "list", "as queue:<name>, for another priority: priority:<0..9>:<queue>"),
+    Pattern(
+        "priorities", "priorities:{}", "zset", "priorities of a queue that tasks may wait in, but for the normal one"
+    ),
     Pattern("bell", "bell:{}", "list", "doorbell of a queue, capped: idle threads BRPOP here, never on ids"),
     Pattern("quarantine", "quarantine:{}", "list", "as queue:<name>, for tasks that have crashed their process"),
     Pattern("quarantine_bell", "quarantine_bell:{}", "list", "doorbell of a queue's quarantine"),
     Pattern("delayed", "delayed", "zset", "ids of SCHEDULED and RETRYING tasks; score: due, epoch seconds"),
-    Pattern("alarm", "delayed:alarm", "channel", "the due time of a delayed task that is now the next one"),
+    Pattern("alarm", "delayed:alarm", "channel", "the time at which something is now due next, such as a delayed task"),
+    Pattern(
+        "expiring", "expiring", "zset", "ids of tasks that may not begin after some time; score: that, epoch seconds"
+    ),
+    Pattern("tag", "tag:{}", "zset", "ids of the unfinished tasks with a tag; score: when they were submitted"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
         "worker",
@@ -36,11 +44,14 @@ SCHEMA = (
     ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
+    Pattern("orders", "worker:{}:orders", "channel", "what a worker is to do about a task that runs there"),
     Pattern("claims", "worker:{}:claims", "hash", "thread → number of its last claim; stopped: no more"),
 )
 
 #: Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
 CLAIMS_KEPT = 3600
+#: The priority of the ready list ``queue:<name>``; 9 is the first, 0 the last.
+NORMAL_PRIORITY, HIGHEST_PRIORITY = 5, 9
 RESERVED_QUEUES = frozenset({"dead_letter"})
 
 
@@ -52,6 +63,7 @@ class Keys:
         self.dead_letter = self._spell("dead_letter")
         self.delayed = self._spell("delayed")
         self.alarm = self._spell("alarm")
+        self.expiring = self._spell("expiring")
         self.workers = self._spell("workers")
 
     def queue(self, name: str) -> str:
@@ -65,6 +77,23 @@ class Keys:
 
     def forgotten(self, nonce: str) -> str:
         return self._spell("forgotten", nonce)
+
+    def priority(self, queue: str, priority: int) -> str:
+        """The ready list of a queue for tasks of one priority."""
+        return self.queue(queue) if priority == NORMAL_PRIORITY else self._spell("priority", f"{priority}:{queue}")
+
+    def priority_list(self, ending: str) -> str:
+        """As ``priority``, from '<priority>:<queue>'."""
+        return self._spell("priority", ending)
+
+    def priorities(self, queue: str) -> str:
+        return self._spell("priorities", queue)
+
+    def tag(self, tag: str) -> str:
+        return self._spell("tag", tag)
+
+    def orders(self, worker_id: str) -> str:
+        return self._spell("orders", worker_id)
 
     def bell(self, queue: str) -> str:
         return self._spell("bell", queue)
@@ -114,7 +143,7 @@ def lua_names(used: Container[str]) -> str:
     It has those whose names are ``used``.
     """
     # One table, written at once: a table that grows entry by entry would cost each call of a script a microsecond more.
-    lines = [f"local CLAIMS_KEPT = {CLAIMS_KEPT}", "local key = {"]
+    lines = [f"local CLAIMS_KEPT, NORMAL_PRIORITY = {CLAIMS_KEPT}, {NORMAL_PRIORITY}", "local key = {"]
     for pattern in SCHEMA:
         if pattern.name not in used:
             continue

@@ -5,32 +5,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .keys import RESERVED_QUEUES
-from .states import Status
+from .states import PASSING, Status
 
-#: The one place that holds a task's id in each state.
-PLACES: dict[Status, tuple[str, ...]] = {
-    Status.PENDING: ("ready",),
-    Status.SCHEDULED: ("delayed",),
-    Status.RETRYING: ("delayed",),
-    Status.RUNNING: ("claimed",),
-    Status.FAILED: ("dead",),
-    Status.SUCCESS: (),
+#: The one place that holds a task's id in each state; others that may hold it behind the first. What is cancelled or
+#: has expired may be left in a long ready list, where the next claim that comes to it puts it away; and a task that was
+#: cancelled while it ran stays in the hands of its worker until its run is over.
+PLACES: dict[Status, tuple[tuple[str, ...], ...]] = {
+    Status.PENDING: (("ready",),),
+    Status.SCHEDULED: (("delayed",),),
+    Status.RETRYING: (("delayed",),),
+    Status.RUNNING: (("claimed",),),
+    Status.FAILED: (("dead",),),
+    Status.SUCCESS: ((),),
+    Status.CANCELLED: ((), ("ready",), ("claimed",)),
+    Status.EXPIRED: ((), ("ready",)),
 }
 #: Stands in the place of a state for what is no whole task; the field that is missing or wrong follows it.
 INCOMPLETE = "INCOMPLETE"
-_LIFE = {"forever": "is kept for ever, though results expire", "expiring": "is to expire, though only results do"}
+_LIFE = {"forever": "is kept for ever, though results expire", "expiring": "is to expire, though it is not over"}
 
 #: Something that holds ids, by its name in the schema: ``("queue", name)``, ``("quarantine", queue)``,
-#: ``("delayed",)``, ``("dead_letter",)`` or ``("claimed", worker, token)``; the last without the token where the worker
-#: is unknown, since such a claim counts for nothing.
+#: ``("priority", "<priority>:<queue>")``, ``("delayed",)``, ``("dead_letter",)`` or ``("claimed", worker, token)``; the
+#: last without the token where the worker is unknown, since such a claim counts for nothing.
 Place = tuple[str, ...]
 
 _NAME, _COUNT, _TIME = r"[A-Za-z0-9_.:-]{1,128}", r"[0-9]{1,20}", r"[0-9]{1,16}(\.[0-9]{0,20})?"
 _NEEDED = {"id": _NAME, "name": _NAME, "queue": _NAME, "status": "|".join(Status)}
 _NEEDED |= {"retry_count": _COUNT, "max_retries": _COUNT, "created_at": _TIME, "updated_at": _TIME}
 _OPTIONAL = dict.fromkeys(("crashes", "solo_crashes", "released"), _COUNT) | {"token": r"[0-9]{1,20}\.[!-~]{0,107}"}
+_OPTIONAL["lane"] = r"quarantine|[0-9]"
 #: What is read of a task hash to judge it.
-FIELDS = (*_NEEDED, *_OPTIONAL, "worker", "lane")
+FIELDS = (*_NEEDED, *_OPTIONAL, "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ class Standing:
         found = dict(zip(FIELDS, self.fields, strict=True))
         if not self._is_whole(task_id, found):
             return [INCOMPLETE, "hash", *map(label, places)]
-        status = str(found["status"])
+        status = Status(str(found["status"]))
         names = [_name(place, found) for place in places]
-        if (self.life == -1) == (status == Status.SUCCESS):
+        is_passing = status in PASSING and "claimed" not in names
+        if (self.life == -1) == is_passing:
             names.append("forever" if self.life == -1 else "expiring")
         return [status, *names]
 
@@ -89,15 +95,15 @@ def judge(task_id: str, key: str, words: Sequence[str]) -> Violation | None:
     wanted = PLACES[Status(status)]
     places = tuple(name for name in names if name not in _LIFE)
     faults = [_LIFE[name] for name in names if name in _LIFE]
-    if places != wanted:
-        faults.insert(0, f"is {status} and in {_listed(places)}, but belongs in {_listed(wanted)}")
+    if places not in wanted:
+        faults.insert(0, f"is {status} and in {_listed(places)}, but belongs in {_listed(wanted[0])}")
     return Violation(task_id, "; ".join(faults)) if faults else None
 
 
 def label(place: Place) -> str:
     """What a place is called that is not the task's own."""
     match place:
-        case ("queue" | "quarantine" as kind, queue):
+        case ("queue" | "priority" | "quarantine" as kind, queue):
             return f"{kind} {shown(queue)}"
         case ("claimed", worker):
             return f"claimed by the unknown worker {shown(worker)}"
@@ -121,7 +127,10 @@ def _name(place: Place, task: Mapping[str, str | None]) -> str:
 
 
 def _ready_place(task: Mapping[str, str | None]) -> Place:
-    return ("quarantine" if task["lane"] == "quarantine" else "queue", task["queue"] or "")
+    lane, queue = task["lane"], task["queue"] or ""
+    if lane is None or lane == "quarantine":
+        return lane or "queue", queue
+    return "priority", f"{lane}:{queue}"
 
 
 def _listed(places: Iterable[str]) -> str:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 class Message(NamedTuple):
     """What is to be done. ``args`` and ``kwargs`` are JSON texts; Redis never looks inside.
 
-    ``delay`` counts in seconds from the moment Redis takes the message; ``due`` is a point in epoch seconds. A named
+    ``delay`` counts in seconds from the moment Redis takes the message; ``due`` is a point in epoch seconds. ``more``
+    is what only some tasks have, see ``options.more_of``: the JSON object that enqueue.lua takes, or nothing. A named
     tuple, as are other values on the way of every task: a frozen dataclass takes five times as long to make.
     """
 
@@ -18,10 +19,14 @@ class Message(NamedTuple):
     max_retries: int
     delay: float | None = None
     due: float | None = None
+    more: str = ""
 
 
 class Delivery(NamedTuple):
-    """One claim of a task by one thread. Only the holder of ``token`` may record how it ended."""
+    """One claim of a task by one thread. Only the holder of ``token`` may record how it ended.
+
+    ``options`` is the JSON object of what the caller has asked of the worker, or nothing.
+    """
 
     id: str
     token: str
@@ -32,6 +37,7 @@ class Delivery(NamedTuple):
     retry_count: int
     max_retries: int
     waited: float
+    options: str = ""
 
     @property
     def deliveries(self) -> int:

@@ -10,7 +10,8 @@ from . import codec, events, server
 from .app import MiniCelery
 from .doctor import Repair
 from .errors import ForeignData, InvalidInput
-from .terminal import FAILED, UNREACHABLE, with_app
+from .states import Status
+from .terminal import FAILED, NOT_FOUND, UNREACHABLE, with_app
 
 
 @click.command()
@@ -33,6 +34,30 @@ def queues(app: MiniCelery) -> None:
             click.echo(f"minicelery: {name} is no list, but another program's; see minicelery doctor", err=True)
             foreign += 1
     sys.exit(UNREACHABLE if foreign else 0)
+
+
+@click.command()
+@with_app
+@click.argument("task_ids", nargs=-1, metavar="[ID]...")
+@click.option("--tag", help="All unfinished tasks with this tag.")
+@click.option("--interrupt", is_flag=True, help="Raise an exception in the tasks that run.")
+def cancel(app: MiniCelery, task_ids: tuple[str, ...], tag: str | None, interrupt: bool) -> None:
+    """Cancel tasks: what waits never begins, what runs is told. Prints how many.
+
+    Exit code 1 if one of the ids belongs to a task that had finished before, 4 if to none.
+    """
+    if bool(tag) == bool(task_ids):
+        raise InvalidInput("give ids, or --tag")
+    if tag:
+        click.echo(app.cancel_tagged(tag, interrupt=interrupt))
+        return
+    states = app.cancel(task_ids, interrupt=interrupt)
+    click.echo(states.count(Status.CANCELLED))
+    for task_id, state in zip(task_ids, states, strict=True):
+        if state is not Status.CANCELLED:
+            click.echo(f"minicelery: {task_id} is {state}" if state else f"minicelery: no task '{task_id}'", err=True)
+    others = set(states) - {Status.CANCELLED}
+    sys.exit(NOT_FOUND if None in others else FAILED if others else 0)
 
 
 @click.group()

@@ -1,16 +1,20 @@
 """The options of a task and of a single call: one list of each, checked in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
 
+from . import codec
 from .errors import InvalidInput, nearest
+from .keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
 
 #: Whether a limit is over is looked at four times a second.
 SHORTEST_LIMIT = 0.1
+#: Tags of one task.
+MOST_TAGS = 20
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -19,6 +23,7 @@ class TaskOptions(TypedDict, total=False):
 
     name: str  #: default: the function's name
     queue: str  #: default: "default"
+    priority: int  #: 0 to 9 within the queue, 9 first; default 5
     max_retries: int  #: retries after the first run; default 3
     retry_backoff: bool | float  #: True: exponential from 1 s; a number: from that; False: retry at once
     retry_factor: float  #: growth of the back-off; default 2
@@ -36,8 +41,13 @@ class CallOptions(TypedDict, total=False):
 
     countdown: float | None  #: seconds from now
     eta: datetime | None  #: a moment, with its time zone
+    expires: (
+        float | datetime | None
+    )  #: seconds from now, or a moment with its time zone: later than that it never begins
     queue: str | None
+    priority: int | None
     max_retries: int | None
+    tags: Sequence[str] | None  #: names under which tasks can be cancelled together
     task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
 
 
@@ -50,6 +60,7 @@ class TaskSettings:
     max_retries: int
     policy: RetryPolicy
     time_limit: float | None = None
+    priority: int = NORMAL_PRIORITY
 
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
@@ -70,6 +81,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         max_retries=check_max_retries(options.get("max_retries", 3)),
         policy=policy,
         time_limit=_time_limit(options.get("time_limit")),
+        priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
     )
 
 
@@ -82,7 +94,14 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     if "countdown" in given:
         given["countdown"] = check_countdown(given["countdown"])
     if "eta" in given:
-        _check_eta(given["eta"])
+        _check_moment(given["eta"], "/eta")
+    if "expires" in given:
+        given["expires"] = _expiry(given["expires"])
+        _check_order(given)
+    if "priority" in given:
+        check_priority(given["priority"])
+    if "tags" in given:
+        given["tags"] = check_tags(given["tags"])
     if "queue" in given:
         check_queue(given["queue"])
     if "max_retries" in given:
@@ -90,6 +109,43 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     if "task_id" in given:
         check_name(given["task_id"], "/task_id")
     return cast(CallOptions, given)
+
+
+def more_of(options: CallOptions, priority: int = NORMAL_PRIORITY) -> str:
+    """What a message has ``more`` than others: the JSON object that enqueue.lua takes; nothing where it has no more.
+
+    ``priority`` is that of the task, for a call that says nothing else.
+    """
+    found: dict[str, str] = {}
+    chosen, expires = options.get("priority"), options.get("expires")
+    priority = priority if chosen is None else chosen
+    if priority != NORMAL_PRIORITY:
+        found["priority"] = str(priority)
+    if isinstance(expires, datetime):
+        found["expires"] = f"{expires.timestamp():.3f}"
+    elif expires is not None:
+        found["expires_in"] = f"{expires:.3f}"
+    if tags := options.get("tags"):
+        found["tags"] = " ".join(tags)
+    return codec.write(found) if found else ""
+
+
+def check_priority(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= HIGHEST_PRIORITY:
+        return value
+    raise InvalidInput(f"{value!r:.100} is not a priority; use 0 (last) to {HIGHEST_PRIORITY} (first)", "/priority")
+
+
+def check_tags(value: object) -> tuple[str, ...]:
+    """Tags without repeats. Raises ``InvalidInput`` for what is no list of names, or too long."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+        raise InvalidInput(f"{value!r:.100} is not a list of tags", "/tags")
+    for place, tag in enumerate(value):
+        check_name(tag, f"/tags/{place}")
+    tags = tuple(dict.fromkeys(value))
+    if len(tags) > MOST_TAGS:
+        raise InvalidInput(f"{len(tags)} tags; give {MOST_TAGS} at most", "/tags")
+    return tags
 
 
 def check_max_retries(value: object) -> int:
@@ -123,13 +179,31 @@ def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:
     return kinds
 
 
-def _check_eta(value: object) -> None:
+def _check_moment(value: object, pointer: str) -> None:
     if not isinstance(value, datetime):
-        raise InvalidInput(f"{value!r:.100} is not a datetime", "/eta")
+        raise InvalidInput(f"{value!r:.100} is not a datetime", pointer)
     if value.tzinfo is None:
-        raise InvalidInput("this time has no time zone; add one, such as datetime.now(UTC) + …", "/eta")
+        raise InvalidInput("this time has no time zone; add one, such as datetime.now(UTC) + …", pointer)
     if value.timestamp() > LATEST:
-        raise InvalidInput("this moment is too far away; the year 9000 is the last", "/eta")
+        raise InvalidInput("this moment is too far away; the year 9000 is the last", pointer)
+
+
+def _expiry(value: object) -> float | datetime:
+    if isinstance(value, datetime):
+        _check_moment(value, "/expires")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_DELAY:
+        rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or a datetime"
+        raise InvalidInput(f"{value!r:.100} is not a time to expire; {rule}", "/expires")
+    return value
+
+
+def _check_order(given: Mapping[str, Any]) -> None:
+    """A task that expires before it is due would never begin."""
+    due, expires = given.get("countdown", given.get("eta")), given["expires"]
+    are_alike = isinstance(due, datetime) == isinstance(expires, datetime)
+    if due is not None and are_alike and due >= expires:
+        raise InvalidInput("the task would expire before it is due; give a later moment", "/expires")
 
 
 def _refuse_unknown(options: Mapping[str, Any], known: Any) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import codec
+from .keys import NORMAL_PRIORITY
 from .message import deliveries_of
 from .states import FINISHED, Status
 
@@ -14,7 +15,8 @@ class TaskRecord:
     """One task as Redis has it. Times are epoch seconds by Redis's clock; ``due`` only while delayed.
 
     Of the counters only ``retry_count`` (failures that the task reported, and that were retried) counts
-    against ``max_retries``. ``deliveries``: times claimed. ``crashes``: times its process died after it had
+    against ``max_retries``. ``priority`` is 0 to 9, 9 first; ``expires`` the moment after which it never begins.
+    ``deliveries``: times claimed. ``crashes``: times its process died after it had
     begun, or a whole worker was lost that had claimed it, begun or not; ``last_crash`` says by what. After the
     second it is ``quarantined``, to run alone in a process. ``released``: times a worker gave it back.
     """
@@ -40,6 +42,9 @@ class TaskRecord:
     updated_at: float
     started_at: float | None
     due: float | None
+    priority: int = NORMAL_PRIORITY
+    expires: float | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -71,6 +76,9 @@ def parse(fields: Mapping[str, str]) -> TaskRecord:
         updated_at=float(fields["updated_at"]),
         started_at=_seconds(fields, "started_at"),
         due=_seconds(fields, "due"),
+        priority=int(fields.get("priority", NORMAL_PRIORITY)),
+        expires=_seconds(fields, "expires"),
+        tags=tuple(fields.get("tags", "").split()),
     )
 
 

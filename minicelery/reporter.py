@@ -5,6 +5,7 @@ import threading
 
 from .broker import Broker
 from .errors import RedisUnavailable
+from .handover import Kept
 from .world import World
 
 _log = logging.getLogger("minicelery")
@@ -22,8 +23,8 @@ class Reporter:
         self._is_away = False
         self._quiet_until = world.monotonic()
 
-    def report(self, task_id: str, token: str, members: str) -> bool:
-        """Store and publish progress if Redis is there. False where the lease was lost."""
+    def report(self, task_id: str, token: str, members: str) -> Kept:
+        """Store and publish progress if Redis is there."""
         if not self._may_ask():
             return True
         try:

@@ -2,7 +2,7 @@
 
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from .errors import InvalidInput, ResultTimeout, TaskFailed
+from .errors import InvalidInput, ResultTimeout, TaskCancelled, TaskExpired, TaskFailed
 from .record import TaskRecord
 from .states import FINISHED, UNSUCCESSFUL, Status
 
@@ -17,6 +17,8 @@ class ResultSource(Protocol):
     def wait(self, task_id: str, timeout: float | None) -> TaskRecord: ...
 
     def forget(self, task_id: str) -> Status | None: ...
+
+    def cancel(self, task_id: str, *, interrupt: bool) -> Status: ...
 
 
 class AsyncResult(Generic[R]):
@@ -59,8 +61,9 @@ class AsyncResult(Generic[R]):
     def get(self, timeout: float | None = None) -> R:
         """The result, waiting at most ``timeout`` seconds for it (None: for ever).
 
-        Raises ``TaskFailed`` with the worker's traceback, or ``ResultTimeout``; the task itself goes on.
-        ``TaskNotFound`` if it is deleted, ``RedisUnavailable`` if Redis is away for longer than the patience.
+        Raises ``TaskFailed`` with the worker's traceback, ``TaskCancelled``, ``TaskExpired``, or ``ResultTimeout``,
+        where the task itself goes on. ``TaskNotFound`` if it is deleted, ``RedisUnavailable`` if Redis is away for
+        longer than the patience.
         """
         if timeout is not None and not isinstance(timeout, (int, float)):
             raise InvalidInput(
@@ -69,9 +72,21 @@ class AsyncResult(Generic[R]):
         record = self._source.wait(self.id, timeout)
         if not record.finished:
             raise ResultTimeout(f"Task {self.id} is {record.status} after {timeout} s; it goes on, ask again later.")
+        if record.status is Status.CANCELLED:
+            raise TaskCancelled(self.id)
+        if record.status is Status.EXPIRED:
+            raise TaskExpired(self.id)
         if record.status in UNSUCCESSFUL:
             raise TaskFailed(self.id, record.error or {})
         return cast(R, record.result)
+
+    def cancel(self, *, interrupt: bool = False) -> bool:
+        """Cancel the task: if it waits it never begins; if it runs it is told (``self.cancelled``), and with
+        ``interrupt`` a ``TaskCancelled`` is raised in it. It is CANCELLED from now on, whatever its run still does.
+
+        False if it had finished before. Raises ``TaskNotFound``.
+        """
+        return self._source.cancel(self.id, interrupt=interrupt) is Status.CANCELLED
 
     def forget(self) -> None:
         """Delete the finished task and its result. Does nothing if it is gone already."""

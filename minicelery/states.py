@@ -12,7 +12,11 @@ class Status(StrEnum):
     RUNNING = "RUNNING"  #: claimed by a live worker
     SUCCESS = "SUCCESS"  #: finished with a result
     FAILED = "FAILED"  #: failed for good, in the dead letters
+    CANCELLED = "CANCELLED"  #: somebody has cancelled it; it never begins, or how its run ends is not recorded
+    EXPIRED = "EXPIRED"  #: it had not begun in time, and never does
 
 
-FINISHED = frozenset({Status.SUCCESS, Status.FAILED})
-UNSUCCESSFUL = frozenset({Status.FAILED})
+FINISHED = frozenset({Status.SUCCESS, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+UNSUCCESSFUL = FINISHED - {Status.SUCCESS}
+#: Kept for as long as a result is. A dead letter stays until somebody takes care of it.
+PASSING = FINISHED - {Status.FAILED}

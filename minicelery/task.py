@@ -11,7 +11,7 @@ from . import codec
 from .context import TaskContext
 from .errors import InvalidArguments, InvalidInput
 from .message import Message
-from .options import CallOptions, TaskSettings, check_call_options
+from .options import CallOptions, TaskSettings, check_call_options, more_of
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -48,6 +48,7 @@ class Task(Generic[P, R]):
         self.name = settings.name
         self.policy = settings.policy
         self.time_limit = settings.time_limit
+        self._more = more_of(_NO_OPTIONS, settings.priority)
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)
@@ -77,7 +78,8 @@ class Task(Generic[P, R]):
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
-        """Send the call with options: ``countdown`` (seconds), ``eta``, ``queue``, ``max_retries``, ``task_id``."""
+        """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
+        ``priority``, ``max_retries``, ``tags``, ``task_id``."""
         return self._submit(self.message(args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
@@ -91,7 +93,9 @@ class Task(Generic[P, R]):
         self._check_arguments(args, kwargs)
         settings, given, named = self.settings, codec.encode(args, "/args"), codec.encode(kwargs, "/kwargs")
         if not chosen:
-            return Message(self._new_id(), self.name, given, named, settings.queue, settings.max_retries)
+            return Message(
+                self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
+            )
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(
             id=chosen.get("task_id") or self._new_id(),
@@ -102,6 +106,7 @@ class Task(Generic[P, R]):
             max_retries=settings.max_retries if retries is None else retries,
             delay=chosen.get("countdown") or None,
             due=eta.timestamp() if eta else None,
+            more=more_of(chosen, settings.priority),
         )
 
     def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from . import codec
 from .app import MiniCelery
-from .broker import Claim, Settlement
 from .errors import InvalidInput, TaskNotFound
+from .handover import Claim, Settlement
+from .keys import NORMAL_PRIORITY
 from .message import Delivery, Message
 from .outcome import Outcome
 from .record import TaskRecord
@@ -45,13 +46,14 @@ def drain(app: MiniCelery, *, early: bool = False) -> int:
     app.broker.beat({worker: "{}"}, _LEASE)
     try:
         for number in range(1, 1_000_000):
+            app.broker.expire()
             app.broker.promote(early=early)
             queues = tuple(app.inspector.queues())
             claimed = app.broker.claim(Claim(worker, 0, number, app.world.nonce(), queues))
             for delivery in claimed.deliveries:
                 _run(app, worker, delivery)
                 runs += 1
-            if not claimed.deliveries and not claimed.dropped:
+            if not claimed.deliveries and not claimed.may_be_more:
                 return runs
         raise InvalidInput("the queues do not become empty: a task submits itself again and again")
     finally:
@@ -92,6 +94,10 @@ class EagerSender:
     def wait(self, task_id: str, timeout: float | None) -> TaskRecord:
         return self.task(task_id)
 
+    def cancel(self, task_id: str, *, interrupt: bool) -> Status:
+        """All has finished as soon as it is sent."""
+        return self.task(task_id).status
+
     def forget(self, task_id: str) -> Status | None:
         record = self._records.get(task_id)
         if record and record.status in FINISHED:
@@ -130,7 +136,7 @@ def _settled(record: TaskRecord, outcome: Outcome | None) -> TaskRecord:
 
 
 def _accepted(message: Message) -> TaskRecord:
-    now = time.time()
+    now, more = time.time(), codec.decode(message.more or "{}")
     return TaskRecord(
         id=message.id,
         name=message.name,
@@ -153,4 +159,6 @@ def _accepted(message: Message) -> TaskRecord:
         updated_at=now,
         started_at=now,
         due=None,
+        priority=int(more.get("priority", NORMAL_PRIORITY)),
+        tags=tuple(more.get("tags", "").split()),
     )

@@ -12,8 +12,8 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim, Settlement
 from minicelery.embedded import HOST
+from minicelery.handover import Claim, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import Status
 

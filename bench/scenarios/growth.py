@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim, Settlement
 from minicelery.dispatch import BATCH
+from minicelery.handover import Claim, Settlement
 from minicelery.message import Message
 from minicelery.states import Status
 

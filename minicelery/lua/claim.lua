@@ -1,16 +1,20 @@
--- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short.
--- KEYS  workers, claims and claimed of the worker, then the ready list and the bell of each queue, in serving order
+-- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short;
+--       or → EXPIRED, where it may not begin any more.
+-- KEYS  workers, claims and claimed of the worker, then the ready list, the bell and, unless it is for quarantines, the
+--       priorities of each queue, in serving order
 -- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if it is sent behind a wait, share, budget
---       in microseconds, seconds that the lease must last yet, then for each name that is known to be short: the name, its
+--       in microseconds, seconds that the lease must last yet, '1' for quarantines, seconds that what has expired is kept,
+--       then for each name that is known to be short: the name, its
 --       mean run time in microseconds.
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
---       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch.
--- =>    {'ok', dropped ids, time, task, …}, a task being {id, token, name, args, kwargs, queue, retry_count, max_retries,
---       time since when it waited}; {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
+--       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch. Nothing is
+--       taken of a later queue, or with a lower priority, while something waits in front of it.
+-- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled or have expired, task, …}, a task being {id,
+--       token, name, args, kwargs, queue, retry_count, max_retries, time since when it waited, options}; {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
 --       was answered already. A worker that was woken up to stop gets nothing.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
--- event started
+-- event started | expired
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local share, budget = tonumber(ARGV[8]), tonumber(ARGV[9])
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
@@ -18,7 +22,8 @@ local MOST_DROPPED, UNKNOWN = 100, math.huge
 local at = now()
 
 local function delivery(id, token, task)
-  return {id, token, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries, task.updated_at}
+  return {id, token, task.name, task.args, task.kwargs, task.queue, task.retry_count, task.max_retries, task.updated_at,
+    task.options or ''}
 end
 
 local lease_end = redis.call('ZSCORE', workers, worker)
@@ -33,28 +38,57 @@ if not lease_end or tonumber(lease_end) <= at + tonumber(ARGV[10]) then
   return {'unregistered'}
 end
 if number == last then
-  local again = {'ok', {}, stamp(at)}
+  local again, over = {'ok', {}, stamp(at), 0}, {}
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
-    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs')
-    if task and task.status == 'RUNNING' and task.token == held[i + 1] then
-      again[#again + 1] = delivery(held[i], held[i + 1], task)
+    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs', 'options')
+    if task and task.token == held[i + 1] then
+      if task.status == 'RUNNING' then again[#again + 1] = delivery(held[i], held[i + 1], task) end
+      if task.status == 'CANCELLED' then over[#over + 1] = held[i] end
     end
   end
+  -- Of what was cancelled before the worker has heard that it has it, nobody else will say that it is over.
+  call_with_all('HDEL', claimed, over)
+  for _, id in ipairs(over) do close_cancelled(id) end
   return again
 end
 
 if noted[2] then
   pass_full_memory(workers)
   redis.call('HSET', claims, thread, number)
-  return {'ok', {}, stamp(at)}
+  return {'ok', {}, stamp(at), 0}
 end
 
 local costs = {}
-for i = 11, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
+for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
--- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told.
-local taken, dropped, popped, lengths, seen = {}, {}, {}, {}, {}
+-- Where to look, in order: the lists of each queue, the one of normal priority among the others by its rank.
+local is_quarantine, keep = ARGV[11] == '1', string.format('%.0f', tonumber(ARGV[12]) * 1000)
+local WIDTH, sources = is_quarantine and 2 or 3, {}
+for i = 4, #KEYS, WIDTH do
+  local ready, bell, priorities = KEYS[i], KEYS[i + 1], not is_quarantine and KEYS[i + 2]
+  local others = priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset')
+    and redis.call('ZREVRANGE', priorities, 0, -1) or {}
+  local queue = {bell = bell}
+  local function add(list, priority)
+    sources[#sources + 1] = {ready = list, queue = queue, priorities = priorities, priority = priority}
+  end
+  local is_normal_in = false
+  for _, found in ipairs(others) do
+    local priority = lane_of(found)
+    if not is_normal_in and priority and tonumber(priority) < NORMAL_PRIORITY then
+      add(ready)
+      is_normal_in = true
+    end
+    if priority then add(key.priority(priority .. ':' .. string.sub(priorities, #key.priorities('') + 1)), priority) end
+  end
+  if not is_normal_in then add(ready) end
+  sources[#sources].is_last = true
+end
+
+-- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told, but for those
+-- that were cancelled or have expired while they waited.
+local taken, dropped, late, passed, seen = {}, {}, {}, 0, {}
 local spent, is_full = 0, false
 
 -- Whether a task may come along with those that are taken already; if so, it counts as taken from now on.
@@ -65,45 +99,67 @@ local function fits(task)
   return true
 end
 
-for i = 4, #KEYS, 2 do
-  local ready, offset = KEYS[i], 0
+local function is_late(task) return task.expires and (tonumber(task.expires) or UNKNOWN) <= at end
+
+-- Puts away what is not to run.
+local function pass_by(id, task)
+  if task and task.status == 'PENDING' then late[#late + 1] = {id, task} end
+  if task and (task.status == 'PENDING' or task.status == 'CANCELLED' or task.status == 'EXPIRED') then
+    passed = passed + 1
+  else
+    dropped[#dropped + 1] = id
+  end
+end
+
+for _, source in ipairs(sources) do
+  local ready, offset = source.ready, 0
   local length = redis.call('LLEN', ready)
   local most = math.min(count, #taken + math.max(1, math.ceil(length / share)))
-  while not is_full and #taken < most and offset < length and #dropped < MOST_DROPPED do
+  while not is_full and #taken < most and offset < length and #dropped + passed < MOST_DROPPED do
     -- The first task decides whether there are further ones, so it is read alone.
     local want = #taken == 0 and 1 or most - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
-      local task = not is_full and not seen[ids[j]] and whole(ids[j], 'args', 'kwargs')
-      local is_waiting = task and task.status == 'PENDING'
+      local task = not is_full and not seen[ids[j]] and whole(ids[j], 'args', 'kwargs', 'options', 'expires', 'tags')
+      local is_waiting = task and task.status == 'PENDING' and not is_late(task)
       is_full = is_full or is_waiting and not fits(task)
       if is_full then break end
-      if is_waiting then taken[#taken + 1] = {ids[j], task} else dropped[#dropped + 1] = ids[j] end
+      if is_waiting then taken[#taken + 1] = {ids[j], task} else pass_by(ids[j], task) end
       is_full = is_waiting and spent >= budget
       seen[ids[j]] = true
       offset = offset + 1
     end
   end
-  popped[i], lengths[i] = offset, length
+  source.popped, source.left = offset, length - offset
+  is_full = is_full or source.left > 0
   -- What else is there concerns only who was woken: it passes the ring on for what it leaves behind.
   if (is_full or #taken >= count) and woken ~= '1' then break end
 end
 
 if not is_ours(claimed, 'hash') then return foreign(claimed) end
 if #KEYS < 4 then pass_full_memory(workers) end
-for i = 4, #KEYS, 2 do
-  if not popped[i] then break end
+local left = 0
+for _, source in ipairs(sources) do
+  if not source.popped then break end
+  local bell = source.queue.bell
   -- In a full memory these may be the first writes: each queue that is looked into is left shorter, or without a bell.
-  if popped[i] > 0 then redis.call('LTRIM', KEYS[i], 0, -(popped[i] + 1)) end
-  if popped[i] == lengths[i] then
-    redis.call('DEL', KEYS[i + 1])
-  elseif woken == '1' and is_ours(KEYS[i + 1], 'list') and redis.call('LLEN', KEYS[i + 1]) == 0 then
-    redis.call('LPUSH', KEYS[i + 1], 1)
+  if source.popped > 0 then redis.call('LTRIM', source.ready, 0, -(source.popped + 1)) end
+  if source.left == 0 and source.priority then redis.call('ZREM', source.priorities, source.priority) end
+  left = left + source.left
+  if source.is_last then
+    if left == 0 then
+      redis.call('DEL', bell)
+    elseif woken == '1' and is_ours(bell, 'list') and redis.call('LLEN', bell) == 0 then
+      redis.call('LPUSH', bell, 1)
+    end
+    left = 0
   end
 end
 redis.call('HSET', claims, thread, number)
 
-local answer, held = {'ok', dropped, stamp(at)}, {}
+for _, one in ipairs(late) do end_unrun(one[1], one[2], 'EXPIRED', keep, at) end
+
+local answer, held = {'ok', dropped, stamp(at), passed}, {}
 local worker_and_on = ',"status":"RUNNING","worker":"' .. worker .. '","retry_count":'
 for _, one in ipairs(taken) do
   local id, task = one[1], one[2]

@@ -1,6 +1,7 @@
 -- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
 -- KEYS  the task hashes
--- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due ('' = none)
+-- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due, more ('' = none): a JSON object
+--       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the worker)
 -- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id.
 --       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
@@ -13,7 +14,7 @@ local function write(where, id, name, args, kwargs, queue, max_retries, status)
 end
 
 -- By far the most frequent call is one task that is new and has not to wait. It needs little of what is defined below.
-if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and redis.call('EXISTS', KEYS[1]) == 0 then
+if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == '' and redis.call('EXISTS', KEYS[1]) == 0 then
   local id, queue = ARGV[2], ARGV[6]
   local ready, bell = key.queue(queue), key.bell(queue)
   local waiting, rings = redis.pcall('LLEN', ready), redis.pcall('LLEN', bell)
@@ -27,7 +28,8 @@ if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and redis.call('EXISTS', KEYS[
 end
 
 -- (Here the rest of the prelude goes.)
-local WIDTH = 8
+local WIDTH = 9
+local NOTHING = {}
 local answers, fresh, seen = {}, {}, {}
 local there_before
 
@@ -36,6 +38,35 @@ local function found(where)
   local status = redis.pcall('HGET', where, 'status')
   if type(status) == 'table' then return false end
   return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue') or nil
+end
+
+-- What only some tasks have.
+local function more_of(text)
+  local more = cjson.decode(text)
+  local wait = tonumber(more.expires_in)
+  more.expires = wait and at + wait or tonumber(more.expires)
+  more.lane = lane_of(more.priority)
+  return more
+end
+
+-- The key of another program that is in the way of a task.
+local function obstacle_of(queue, due, more)
+  if more.expires and not is_ours(key.expiring(), 'zset') then return key.expiring() end
+  for tag in string.gmatch(more.tags or '', '%S+') do
+    if not is_ours(key.tag(tag), 'zset') then return key.tag(tag) end
+  end
+  return due and no_delayed() or no_line(queue, more.lane)
+end
+
+local function write_more(id, where, more)
+  for _, field in ipairs({'priority', 'lane', 'tags', 'options'}) do
+    if more[field] then redis.call('HSET', where, field, more[field]) end
+  end
+  if more.expires then
+    redis.call('HSET', where, 'expires', stamp(more.expires))
+    note_time(key.expiring(), id, more.expires)
+  end
+  for tag in string.gmatch(more.tags or '', '%S+') do redis.call('ZADD', key.tag(tag), stamp(at), id) end
 end
 
 -- Nearly always there is none of them, and that is all there is to know.
@@ -52,9 +83,10 @@ for i = 1, #KEYS do
     if wait then due = at + wait end
     if due and due <= at then due = nil end
     local status = due and 'SCHEDULED' or 'PENDING'
+    local more = ARGV[base + 8] ~= '' and more_of(ARGV[base + 8]) or NOTHING
     seen[id] = {status, name, args, kwargs, queue}
-    fresh[#fresh + 1] = {i, due}
-    local obstacle = due and no_delayed() or no_line(queue)
+    fresh[#fresh + 1] = {i, due, more}
+    local obstacle = obstacle_of(queue, due, more)
     if obstacle then return foreign(obstacle) end
     answers[i] = status
   elseif there[2] == name and there[3] == args and there[4] == kwargs and there[5] == queue then
@@ -70,16 +102,17 @@ if there_before and #fresh == 0 then
   redis.call('HSET', key.task(there_before), 'id', there_before)
 end
 for _, task in ipairs(fresh) do
-  local i, due = task[1], task[2]
+  local i, due, more = task[1], task[2], task[3]
   local base = 2 + (i - 1) * WIDTH
   local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
   write(KEYS[i], id, name, args, kwargs, queue, max_retries, due and 'SCHEDULED' or 'PENDING')
+  if more ~= NOTHING then write_more(id, KEYS[i], more) end
   if due then
     redis.call('HSET', KEYS[i], 'due', stamp(due))
     delay(id, due)
     emit(id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at) .. '}')
   else
-    line_up(id, queue, nil, 'LPUSH', at)
+    line_up(id, queue, more.lane, 'LPUSH', at)
   end
 end
 ring()

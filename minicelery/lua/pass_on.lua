@@ -2,7 +2,7 @@
 -- → FAILED when none does. For a worker that does not know it, with the token of the delivery.
 -- KEYS  workers, claimed of the worker, dead letters, the task hash
 -- ARGV  prefix, worker, id, token, the error if nobody knows the name (JSON)
--- =>    the state now, also when this very token was passed on before; '' for any other token
+-- =>    the state now, which stays CANCELLED under this token, also when this very token was passed on before; '' for any other token
 -- event scheduled | failed
 local workers, claimed, dead_letter, hash = unpack(KEYS)
 local worker, id, token, err = unpack(ARGV, 2, 5)
@@ -25,6 +25,11 @@ local function is_known_elsewhere(name, queue)
 end
 
 local before = fields(id, 'status', 'token', 'settled', 'released_by')
+if before and before[1] == 'CANCELLED' and before[2] == token then
+  redis.call('HDEL', claimed, id)
+  close_cancelled(id)
+  return 'CANCELLED'
+end
 if before and settled_by(before[1], before[2], before[3]) == token then return 'FAILED' end
 if before and before[4] == token then return 'SCHEDULED' end
 local task = whole(id)

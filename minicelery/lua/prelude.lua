@@ -86,17 +86,27 @@ end
 
 local readies, bells = {}, {}
 
--- The list of what is ready in a queue, or in its quarantine if that is the lane, and the bell of that list.
+-- The list of what is ready in a queue and the bell of that list; in its quarantine, or with a priority, if that is the
+-- lane.
 local function line(queue, lane)
   if lane == 'quarantine' then return key.quarantine(queue), key.quarantine_bell(queue) end
+  if lane then return key.priority(lane .. ':' .. queue), key.bell(queue) end
   if not readies[queue] then readies[queue], bells[queue] = key.queue(queue), key.bell(queue) end
   return readies[queue], bells[queue]
+end
+
+-- The lane of a task with this priority; nil for the normal one.
+local function lane_of(priority)
+  if priority and string.find(priority, '^%d$') and tonumber(priority) ~= NORMAL_PRIORITY then return priority end
 end
 
 -- For each way that a task can go, the key of another program that is in its way; nil if it can go.
 local function no_line(queue, lane)
   local ready, bell = line(queue, lane)
-  return not length(ready) and ready or not length(bell) and bell or nil
+  if not length(ready) then return ready end
+  if not length(bell) then return bell end
+  if lane and lane ~= 'quarantine' and not is_ours(key.priorities(queue), 'zset') then return key.priorities(queue) end
+  return nil
 end
 local function no_delayed() return not is_ours(key.delayed(), 'zset') and key.delayed() or nil end
 local function no_dead_letter() return not is_ours(key.dead_letter(), 'list') and key.dead_letter() or nil end
@@ -111,7 +121,7 @@ local lines = {}
 local function line_up(id, queue, lane, push, at)
   local ready, bell = line(queue, lane)
   emit_queued(id, queue, at)
-  local found = lines[ready] or {push = push, bell = bell}
+  local found = lines[ready] or {push = push, bell = bell, queue = queue, lane = lane}
   lines[ready] = found
   found[#found + 1] = id
 end
@@ -125,16 +135,59 @@ end
 local function ring()
   for ready, ids in pairs(lines) do
     call_with_all(ids.push, ready, ids)
+    if ids.lane and ids.lane ~= 'quarantine' then redis.call('ZADD', key.priorities(ids.queue), ids.lane, ids.lane) end
     local times = {}
     for i = 1, math.min(#ids, BELL_CAP - length(ids.bell)) do times[i] = '1' end
     call_with_all('LPUSH', ids.bell, times)
+    sizes[ids.bell] = length(ids.bell) + #times
   end
 end
 
--- Into the delayed set. If it is now the next one due, every waiting upkeep is told.
-local function delay(id, due)
-  redis.call('ZADD', key.delayed(), stamp(due), id)
-  if redis.call('ZRANGE', key.delayed(), 0, 0)[1] == id then redis.call('PUBLISH', key.alarm(), stamp(due)) end
+-- Into a timetable. If it is now the next one due there, every waiting upkeep is told.
+local function note_time(timetable, id, due)
+  redis.call('ZADD', timetable, stamp(due), id)
+  if redis.call('ZRANGE', timetable, 0, 0)[1] == id then redis.call('PUBLISH', key.alarm(), stamp(due)) end
+end
+
+local function delay(id, due) note_time(key.delayed(), id, due) end
+
+-- ---- Tasks that are over before they have run, and what is kept of unfinished tasks only
+
+local function leave_indexes(id, expires, tags)
+  if expires then redis.call('ZREM', key.expiring(), id) end
+  for tag in string.gmatch(tags or '', '%S+') do redis.call('ZREM', key.tag(tag), id) end
+end
+
+-- How many entries of ready lists one call of a script looks at, to take out what waits no more. What is left in a long list
+-- has no PENDING task, and the claim that comes to it passes it by.
+local looks = 100000
+
+local function leave_line(id, queue, lane)
+  local ready = line(queue, lane)
+  local long = length(ready)
+  if long and long > 0 and long <= looks then
+    looks = looks - long
+    sizes[ready] = long - redis.call('LREM', ready, 1, id)
+  end
+end
+
+-- Ends a task that waits: CANCELLED or EXPIRED, told by an event, and kept for as long as a result is.
+local function end_unrun(id, task, status, keep, at)
+  redis.call('HSET', key.task(id), 'status', status, 'updated_at', stamp(at))
+  redis.call('HDEL', key.task(id), 'due')
+  redis.call('PEXPIRE', key.task(id), keep)
+  leave_indexes(id, task.expires, task.tags)
+  emit(id, string.lower(status), ',"status":"' .. status .. '","retry_count":' .. task.retry_count .. ',"at":'
+    .. when(at) .. '}')
+end
+
+-- The run of a task that was cancelled meanwhile is over. Now it is kept for as long as a result is.
+local function close_cancelled(id)
+  local keep = redis.call('HGET', key.task(id), 'keep')
+  if keep then
+    redis.call('PEXPIRE', key.task(id), keep)
+    redis.call('HDEL', key.task(id), 'keep')
+  end
 end
 
 -- Fields of a task, or nil where there is no task hash at the key.
@@ -151,7 +204,8 @@ local function settled_by(status, token, noted) return status == 'SUCCESS' and t
 local RULES = '^[%w_.:-]+ [%w_.:-]+ [%w_.:-]+ %d+ %d+ %d+%.?%d* %d+%.?%d* %d+ %d+ %d+ %d+%.[!-~]*$'
 local LONGEST = 128
 -- The place that each state names.
-local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', SUCCESS = ''}
+local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead',
+  SUCCESS = '', CANCELLED = '', EXPIRED = ''}
 
 -- The first of these fields that is missing or wrong.
 local function fault_of(task)
@@ -183,6 +237,7 @@ local function whole(id, ...)
   for i = 1, select('#', ...) do
     local further, value = select(i, ...), values[12 + i]
     if not value and (further == 'args' or further == 'kwargs') then return nil, further end
+    if further == 'lane' and value and value ~= 'quarantine' and not string.find(value, '^%d$') then return nil, further end
     task[further] = value
   end
   if task.id ~= id then return nil, 'id' end
@@ -193,21 +248,24 @@ end
 
 -- ---- What locate and repair share
 
--- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), the keys of its
--- own ready list and of the claimed hash that rightly has it, and whether its life is 'forever' or 'expiring' wrongly.
+-- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), its home, the keys of
+-- its own ready list and of the claimed hash that rightly has it, and whether its life is 'forever' or 'expiring' wrongly.
+-- A cancelled task is claimed until its run is over, and kept so long.
 local function examine(id, workers)
   if redis.call('EXISTS', key.task(id)) == 0 then return {state = ''} end
   local task, fault = whole(id, 'args', 'kwargs', 'worker', 'lane', 'due')
   if not task then return {state = 'INCOMPLETE', fault = fault} end
   local ready = line(task.queue, task.lane)
   local found = {state = task.status, queue = task.queue, lane = task.lane, due = tonumber(task.due or nil), ready = ready}
-  local claimed = task.status == 'RUNNING' and task.worker and redis.call('ZSCORE', workers, task.worker)
-    and key.claimed(task.worker)
+  local may_be_claimed = task.status == 'RUNNING' or task.status == 'CANCELLED'
+  local claimed = may_be_claimed and task.worker and redis.call('ZSCORE', workers, task.worker) and key.claimed(task.worker)
   if claimed and redis.call('TYPE', claimed).ok == 'hash' and redis.call('HGET', claimed, id) == task.token then
     found.claimed = claimed
   end
+  found.home = HOMES[task.status]
+  if task.status == 'CANCELLED' and found.claimed then found.home = 'claimed' end
   local expires = redis.call('PTTL', key.task(id)) >= 0
-  if expires ~= (task.status == 'SUCCESS') then found.life = expires and 'expiring' or 'forever' end
+  if expires ~= (found.home == '') then found.life = expires and 'expiring' or 'forever' end
   return found
 end
 

@@ -35,7 +35,7 @@ local function fate(id, task)
 end
 
 local held = redis.call('HGETALL', claimed)
-local gone, current, stuck = {}, {}, 0
+local gone, current, cancelled, stuck = {}, {}, {}, 0
 for i = 1, #held, 2 do
   local id, token = held[i], held[i + 1]
   local task = whole(id, 'lane')
@@ -45,6 +45,7 @@ for i = 1, #held, 2 do
   else
     gone[#gone + 1] = id
     if one then current[#current + 1] = one end
+    if task and task.status == 'CANCELLED' and task.token == token then cancelled[#cancelled + 1] = id end
   end
 end
 
@@ -59,6 +60,7 @@ end
 
 pass_full_memory(workers)
 call_with_all('HDEL', claimed, gone)
+for _, id in ipairs(cancelled) do close_cancelled(id) end
 local quarantined, buried = 0, 0
 for _, one in ipairs(current) do
   local hash = key.task(one.id)

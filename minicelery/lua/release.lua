@@ -2,11 +2,11 @@
 -- KEYS  claimed of the worker
 -- ARGV  prefix, then for each task: id, token
 -- =>    for each task 'ok', also when this very token was released before; 'settled' when it has recorded an outcome;
---       'lost' for any other token
+--       'cancelled' when it was cancelled under this token, and so is over now; 'lost' for any other token
 -- event queued
 local claimed = KEYS[1]
 local at = now()
-local answers, current, seen = {}, {}, {}
+local answers, current, cancelled, seen = {}, {}, {}, {}
 
 for base = 2, #ARGV, 2 do
   local id, token = ARGV[base], ARGV[base + 1]
@@ -25,10 +25,15 @@ for base = 2, #ARGV, 2 do
       seen[id] = token
       current[#current + 1] = {id, token, held.queue, held.lane}
     end
+  elseif task and task[1] == 'CANCELLED' and task[2] == token then
+    answer = 'cancelled'
+    cancelled[#cancelled + 1] = id
   end
   answers[#answers + 1] = answer
 end
 
+call_with_all('HDEL', claimed, cancelled)
+for _, id in ipairs(cancelled) do close_cancelled(id) end
 for _, one in ipairs(current) do
   local id, token, queue, lane = unpack(one, 1, 4)
   redis.call('HDEL', claimed, id)

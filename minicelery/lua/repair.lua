@@ -10,7 +10,7 @@ local at = now()
 local task = examine(id, KEYS[4])
 -- One that runs nowhere is made ready, even if it stands in its list already.
 local is_stray = task.state == 'RUNNING' and not task.claimed
-local home = is_stray and 'ready' or HOMES[task.state]
+local home = is_stray and 'ready' or task.home
 local surplus, is_missing = {}, false
 for _, place in ipairs(places_of(id, task, {unpack(ARGV, 4)})) do
   local is_home = place.name == home

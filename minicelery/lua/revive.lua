@@ -9,22 +9,25 @@ local answers, current, seen = {}, {}, {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local task = fields(id, 'status', 'revived')
-  local letter = task and task[1] == 'FAILED' and task[2] ~= nonce and not seen[id] and whole(id)
+  local letter = task and task[1] == 'FAILED' and task[2] ~= nonce and not seen[id] and whole(id, 'priority')
   if letter then
-    local obstacle = no_line(letter.queue)
+    local obstacle = no_line(letter.queue, lane_of(letter.priority))
     if obstacle then return foreign(obstacle) end
     seen[id] = true
-    current[#current + 1] = {id, letter.queue}
+    current[#current + 1] = {id, letter.queue, lane_of(letter.priority)}
   end
   answers[#answers + 1] = (letter or (task and task[2] == nonce)) and 1 or 0
 end
 
 for _, one in ipairs(current) do
-  local id, queue = one[1], one[2]
+  local id, queue, lane = one[1], one[2], one[3]
   redis.call('LREM', dead_letter, -1, id)
   redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce)
-  redis.call('HDEL', key.task(id), 'error', 'progress', 'crashes', 'solo_crashes', 'last_crash', 'lane')
-  make_ready(id, queue, nil, 'LPUSH', at)
+  redis.call('HDEL', key.task(id), 'error', 'progress', 'crashes', 'solo_crashes', 'last_crash', 'lane',
+    'expires')
+  redis.call('ZREM', key.expiring(), id)
+  if lane then redis.call('HSET', key.task(id), 'lane', lane) end
+  make_ready(id, queue, lane, 'LPUSH', at)
 end
 ring()
 return answers

@@ -2,17 +2,18 @@
 -- KEYS  dead letters, claimed of the worker
 -- ARGV  prefix, seconds that a result is kept, then for each task: id, token, state, result or error (JSON),
 --       delay in seconds (RETRYING only)
--- =>    for each task 'ok', also when this very token has settled it before; 'lost' for any other token
+-- =>    for each task 'ok', also when this very token has settled it before; 'cancelled' when it was cancelled under this
+--       token: its run is over now, and how it ended is not recorded; 'lost' for any other token
 -- event completed | failed | retrying
 local dead_letter, claimed = KEYS[1], KEYS[2]
 local keep = string.format('%.0f', tonumber(ARGV[2]) * 1000)
 local WIDTH = 5
 local at = now()
-local answers, current, ids, seen = {}, {}, {}, {}
+local answers, current, cancelled, ids, seen = {}, {}, {}, {}, {}
 
 for base = 3, #ARGV, WIDTH do
   local id, token = ARGV[base], ARGV[base + 1]
-  local task = fields(id, 'status', 'token', 'settled', 'retry_count')
+  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'expires', 'tags')
   local answer = 'lost'
   if task and (settled_by(task[1], task[2], task[3]) == token or seen[id] == token) then
     answer = 'ok'
@@ -26,13 +27,18 @@ for base = 3, #ARGV, WIDTH do
     answer = 'ok'
     seen[id] = token
     ids[#ids + 1] = id
-    current[#current + 1] = {base, tonumber(task[4] or 0) or 0, task[3]}
+    current[#current + 1] = {base, tonumber(task[4] or 0) or 0, task[3], task[5], task[6]}
+  elseif task and task[1] == 'CANCELLED' and task[2] == token then
+    answer = 'cancelled'
+    ids[#ids + 1] = id
+    cancelled[#cancelled + 1] = id
   end
   answers[#answers + 1] = answer
 end
 
 -- What each task was held by goes first: a full Redis does not refuse it.
 call_with_all('HDEL', claimed, ids)
+for _, id in ipairs(cancelled) do close_cancelled(id) end
 for _, one in ipairs(current) do
   local base, retry_count, had_failed = one[1], one[2], one[3]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
@@ -42,6 +48,7 @@ for _, one in ipairs(current) do
     redis.call('HSET', task, 'status', state, 'updated_at', stamp(at), 'result', body)
     if had_failed then redis.call('HDEL', task, 'error', 'settled') end
     redis.call('PEXPIRE', task, keep)
+    if one[4] or one[5] then leave_indexes(id, one[4], one[5]) end
     emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
   elseif state == 'FAILED' then
     redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'error', body)

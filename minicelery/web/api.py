@@ -10,9 +10,11 @@ from werkzeug.urls import iri_to_uri
 
 from .. import codec, events
 from ..batch import gather
+from ..errors import AlreadyFinished
 from ..names import check_queue
+from ..states import Status
 from . import schemas
-from .requests import celery, load_batch, load_query, load_submission
+from .requests import celery, load_batch, load_body, load_query, load_submission
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -25,7 +27,9 @@ def register(blueprint: Blueprint) -> None:
     """Add the API's routes to a blueprint."""
     blueprint.post("/tasks")(submit)
     blueprint.post("/tasks/batch")(submit_batch)
+    blueprint.post("/tasks/cancel")(cancel_many)
     blueprint.get("/tasks/<task_id>")(task)
+    blueprint.post("/tasks/<task_id>/cancel")(cancel)
     blueprint.get("/queue/stats")(stats)
     blueprint.get("/queue/dead-letter")(dead_letters)
     blueprint.post("/queue/dead-letter/retry")(retry_all)
@@ -55,6 +59,23 @@ def submit_batch() -> Response:
 def task(task_id: str) -> Response:
     """Read a task."""
     return answer(events.describe(celery().inspector.task(task_id)))
+
+
+def cancel(task_id: str) -> Response:
+    """Cancel a task."""
+    status = celery().sender.cancel(task_id, **load_body(schemas.Cancel()))
+    if status is not Status.CANCELLED:
+        raise AlreadyFinished(f"Task {task_id} is {status}, so it can't be cancelled any more.")
+    return answer({"task_id": task_id, "status": status.value})
+
+
+def cancel_many() -> Response:
+    """Cancel tasks by their ids, or by a tag."""
+    asked = load_body(schemas.CancelMany())
+    how = {"interrupt": asked["interrupt"]}
+    if "tag" in asked:
+        return answer({"cancelled": celery().cancel_tagged(asked["tag"], **how)})
+    return answer({"cancelled": celery().cancel(asked["task_ids"], **how).count(Status.CANCELLED)})
 
 
 def stats() -> Response:

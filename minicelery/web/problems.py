@@ -10,6 +10,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from .. import codec
 from ..errors import (
+    AlreadyFinished,
     ForeignData,
     InvalidInput,
     MiniCeleryError,
@@ -33,6 +34,7 @@ CONTENT_TYPE = "application/problem+json"
 _STATUSES: list[tuple[type[MiniCeleryError], HTTPStatus]] = [
     (TaskIdTaken, HTTPStatus.CONFLICT),
     (NotADeadLetter, HTTPStatus.CONFLICT),
+    (AlreadyFinished, HTTPStatus.CONFLICT),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TaskNotFound, HTTPStatus.NOT_FOUND),
     (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

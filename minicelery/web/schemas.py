@@ -5,6 +5,8 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import validate
 
+from ..keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
+from ..options import MOST_TAGS
 from ..outcome import MAX_DELAY, MAX_RETRIES
 from ..states import Status
 
@@ -36,6 +38,18 @@ class Whole(ma.fields.Integer):
 
 
 _TIME_RULE = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
+
+
+class Expiry(ma.fields.Field[Any]):
+    """Seconds from now, or a moment with its time zone."""
+
+    _seconds = Number(0, MAX_DELAY)
+    _moment = ma.fields.AwareDateTime(
+        format="iso", error_messages={"invalid": _TIME_RULE, "invalid_awareness": _TIME_RULE}
+    )
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return (self._moment if isinstance(value, str) else self._seconds).deserialize(value)
 
 
 def _any_json(**more: Any) -> ma.fields.Raw:
@@ -86,6 +100,27 @@ class Submission(ma.Schema):
         allow_none=True,
         error_messages={"invalid": _TIME_RULE, "invalid_awareness": _TIME_RULE},
         metadata={"description": "A moment, RFC 3339 with its zone."},
+    )
+    expires = Expiry(
+        allow_none=True,
+        metadata={
+            "description": "Later than that the task never begins: seconds from now, or a moment with its zone.",
+            "oneOf": [{"type": "number"}, {"type": "string", "format": "date-time"}],
+        },
+    )
+    priority = Whole(
+        0,
+        HIGHEST_PRIORITY,
+        allow_none=True,
+        metadata={
+            "description": f"Within its queue, {HIGHEST_PRIORITY} first. Default: the task's own, {NORMAL_PRIORITY}."
+        },
+    )
+    tags = ma.fields.List(
+        ma.fields.String(error_messages={"invalid": "give a string"}),
+        allow_none=True,
+        error_messages={"invalid": "give a list"},
+        metadata={"description": "Names under which tasks can be cancelled together.", "maxItems": MOST_TAGS},
     )
     task_id = _text("An id of your own. The same id with the same call is the same task.")
 
@@ -188,12 +223,58 @@ class TaskState(ma.Schema):
     queue = ma.fields.String(required=True)
     progress = ma.fields.Nested(Progress, required=True, allow_none=True)
     due = ma.fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+    priority = ma.fields.Integer(required=True, metadata={"description": "Within its queue, 9 first."})
+    expires = ma.fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
+    tags = ma.fields.List(ma.fields.String(), required=True)
     worker = ma.fields.String(required=True, allow_none=True)
     deliveries = ma.fields.Integer(required=True, metadata={"description": "Times claimed by a worker."})
     crashes = ma.fields.Integer(required=True, metadata={"description": "Times its process died in a run."})
     last_crash = ma.fields.String(required=True, allow_none=True, metadata={"description": "What ended its process."})
     quarantined = ma.fields.Boolean(required=True, metadata={"description": "It runs alone in a process by now."})
     released = ma.fields.Integer(required=True, metadata={"description": "Times a worker gave it back."})
+
+
+class Cancel(ma.Schema):
+    """How a task is cancelled."""
+
+    interrupt = ma.fields.Boolean(
+        load_default=False,
+        truthy={True},
+        falsy={False},
+        error_messages={"invalid": "give true or false", "null": "give true or false"},
+        metadata={"description": "Raise an exception in the task if it runs."},
+    )
+
+
+class CancelMany(Cancel):
+    """Which tasks are cancelled, by id or by tag, and how."""
+
+    MOST = 10_000
+
+    task_ids = ma.fields.List(
+        ma.fields.String(error_messages={"invalid": "give a string"}),
+        validate=validate.Length(1, MOST, error=f"give 1 to {MOST} ids"),
+        error_messages={"invalid": "give a list"},
+    )
+    tag = ma.fields.String(error_messages={"invalid": "give a string"})
+
+    @ma.validates_schema
+    def of_one_kind(self, value: dict[str, Any], **_: Any) -> None:
+        if ("task_ids" in value) == ("tag" in value):
+            raise ma.ValidationError("give task_ids or tag", "task_ids")
+
+
+class Cancelled(ma.Schema):
+    """A task that is cancelled."""
+
+    task_id = ma.fields.String(required=True)
+    status = ma.fields.Enum(Status, required=True)
+
+
+class CancelledMany(ma.Schema):
+    """How many tasks are cancelled by now; the others had finished before, or are unknown."""
+
+    cancelled = ma.fields.Integer(required=True)
 
 
 class QueueQuery(ma.Schema):

@@ -18,6 +18,8 @@ _log = logging.getLogger("minicelery.hub")
 ENDINGS = {
     EventName.COMPLETED: (1000, "the task has completed"),
     EventName.FAILED: (1000, "the task has failed"),
+    EventName.CANCELLED: (1000, "the task was cancelled"),
+    EventName.EXPIRED: (1000, "the task has expired"),
     EventName.DELETED: (4404, "the task was deleted"),
 }
 

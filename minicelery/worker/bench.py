@@ -34,6 +34,7 @@ class Bench:
     stopping: threading.Event
     limit: Callable[[Delivery], Limit | None] = lambda _: None
     knows: Callable[[str], bool] = lambda _: True
+    cancelled: Callable[[Delivery], bool] = lambda _: False
     after_task: Callable[[], None] = lambda: None
     quarantine: bool = False
     share: int = 1

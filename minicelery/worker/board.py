@@ -14,15 +14,14 @@ from typing import Self
 CAPACITY = 1024
 #: The slot for what is counted by no thread that runs tasks.
 OFFICE = CAPACITY
-_HEAD = 64
-_SLOTS_END = _HEAD + (CAPACITY + 1) * 512
+_HEAD, _SLOT = 64, 576
+_SLOTS_END = _HEAD + (CAPACITY + 1) * _SLOT
 #: Behind the slots: what the last claims have brought, in turns.
 _TRAYS, _TRAY = 4, 32_768
 _SIZE = _SLOTS_END + _TRAYS * _TRAY
 _TICK, _USED, _LEFT, _RECALLED = 0, 8, 16, 24
-_SLOT = 512
 _STATE, _WORDS, _COUNTS = 0, 8, 400
-_LIMIT, _NATIVE, _ASKED = 448, 472, 480
+_LIMIT, _NATIVE, _ASKED = 480, 504, 512
 _LONGEST_NAME = 64
 #: Id, token and name; each with its length before it.
 _TEXTS = struct.Struct(f"161p161p{_LONGEST_NAME + 1}p")
@@ -44,6 +43,7 @@ class Count(IntEnum):
     LEASE_LOST = 3
     HANDED_BACK = 4
     TAKEN = 5
+    CANCELLED = 6
 
 
 class Hand(IntEnum):

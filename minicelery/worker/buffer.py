@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..broker import Settlement
+from ..handover import Settlement
 from ..message import Delivery
 from ..outcome import Outcome
 
@@ -81,6 +81,11 @@ class Buffer:
     def leaving(self) -> list[tuple[float, Delivery]]:
         """All that ``late`` has taken out and Redis has not answered for, the last first."""
         return [*self._leaving.values()][::-1]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """What is claimed and has not begun, by id and token."""
+        return [(delivery.id, delivery.token) for _, delivery in self._waiting.copy()]
 
     @property
     def waiting(self) -> int:

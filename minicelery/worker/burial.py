@@ -14,7 +14,7 @@ from .running import Running, ooms
 
 _log = logging.getLogger("minicelery.worker")
 #: How what a child has claimed ends. The rest is what it leaves behind, or lost.
-_ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST, Count.HANDED_BACK)
+_ENDS = (Count.SUCCEEDED, Count.RETRIED, Count.FAILED, Count.LEASE_LOST, Count.HANDED_BACK, Count.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ class Burial:
         held = sum(estate.held for estate in self._estates)
         left = f", {held} left to the end of the lease" if held else ""
         again, handed = self._totals[Count.RETRIED], self._totals[Count.HANDED_BACK]
-        return f"Stopped: {done} finished, {again} to be retried, {handed} handed back, {self._lost} lost{left}."
+        cancelled = f", {self._totals[Count.CANCELLED]} cancelled" if self._totals[Count.CANCELLED] else ""
+        back = f"{again} to be retried, {handed} handed back{cancelled}"
+        return f"Stopped: {done} finished, {back}, {self._lost} lost{left}."
 
 
 def describe(code: int, was_memory_short: bool = False) -> str:

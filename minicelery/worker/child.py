@@ -21,7 +21,8 @@ from ..trouble import Trouble
 from .bench import Bench
 from .board import OFFICE, Board, Count, Limit
 from .buffer import NEVER
-from .exchange import COUNTS
+from .cancellations import Cancellations
+from .exchange import COUNTS, end_of
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
 from .timers import be_punctual
@@ -49,18 +50,22 @@ class Child:
         # The last words to Redis must not hold up the end.
         impatient = Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE)
         self._farewell = Broker(impatient, app.keys, config.result_ttl)
+        self._cancellations = Cancellations(
+            order.worker, app.clients.blocking, app.keys, app.inspector, app.world, self._in_hand
+        )
         self._bench = Bench(
             worker=order.worker,
             queues=config.queues,
             broker=app.broker,
             doorbell=Doorbell(app.clients.blocking, app.keys),
-            execute=app.executor.execute,
+            execute=app.make_executor(cancelled=self._cancellations.has).execute,
             board=self._board,
             trouble=Trouble(_log, app.world),
             world=app.world,
             stopping=self._stopping,
             limit=lambda delivery: _limit(app, delivery),
             knows=app.tasks.__contains__,
+            cancelled=self._cancellations.has,
             after_task=self._after_task,
             quarantine=order.quarantine,
             share=config.worker_concurrency * config.worker_processes,
@@ -75,10 +80,12 @@ class Child:
         with selectors.DefaultSelector() as selector:
             selector.register(self._order.control, selectors.EVENT_READ)
             selector.register(self._done_read, selectors.EVENT_READ)
+            self._cancellations.start()
             self._pool.start()
             self._until_stopped(selector)
         self._stopping.set()
         self._board.tick(self._world.monotonic())
+        self._cancellations.stop()
         self._pool.end(_FAREWELL_PATIENCE)
         self._board.tick(self._world.monotonic())
         self._board.leave(behind=self._hand_back())
@@ -132,6 +139,10 @@ class Child:
         buffer = self._bench.buffer
         return bool(self._board.held() or buffer.waiting or buffer.unrecorded)
 
+    def _in_hand(self) -> list[tuple[str, str]]:
+        """All that is claimed and whose run is not over."""
+        return [*self._bench.buffer.pairs, *((held.id, held.token) for held in self._board.held())]
+
     def _stop_claiming(self) -> None:
         self._stopping.set()
         try:
@@ -167,12 +178,13 @@ class Child:
             if ended:
                 kept = self._farewell.settle(worker, [one.settlement for one in ended])
                 for run, mine in zip(ended, kept, strict=True):
-                    count(OFFICE, COUNTS[run.outcome.status] if mine else Count.LEASE_LOST)
+                    count(OFFICE, end_of(COUNTS[run.outcome.status], mine))
             if held or waiting:
                 pairs = [(delivery.id, delivery.token) for _, delivery in waiting]
                 pairs += [(one.id, one.token) for one in held]
                 given = self._farewell.release(worker, pairs)
                 count(OFFICE, Count.HANDED_BACK, given.count(True))
+                count(OFFICE, Count.CANCELLED, given.count(None))
                 count(OFFICE, Count.LEASE_LOST, given.count(False))
         except Exception as error:
             left = len(held) + len(waiting) + len(ended)

@@ -76,6 +76,9 @@ class Consumer:
             self._exchange.pass_on(delivery)
             bench.board.drop(self._thread)
             return
+        if bench.cancelled(delivery):
+            self._return(claimed_at, delivery)
+            return
         if not bench.pace.is_short(delivery.name):
             self._exchange.record(bench.buffer.ended())  # what has ended does not wait for this one
         self._running = (delivery.id, delivery.token)
@@ -102,7 +105,8 @@ class Consumer:
         bench.after_task()
 
     def _return(self, claimed_at: float, delivery: Delivery) -> None:
-        """Give back what was recalled while nothing moved in this process, and all that was claimed with it."""
+        """Give back what is not to begin: it is cancelled, or was recalled with all that was claimed with it, while
+        nothing moved in this process."""
         bench = self._bench
         with self._lock:
             self._running = None

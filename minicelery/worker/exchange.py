@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import cache, partial
 
 from .. import codec, logs
-from ..broker import Claim, Claimed
 from ..connection import LONGEST_WAIT
 from ..errors import ForeignData, RedisUnavailable
+from ..handover import Claim, Claimed, Kept
 from ..law import shown
 from ..message import Delivery
 from ..outcome import Outcome, describe_error
@@ -29,10 +29,16 @@ _UNLEASED_PAUSE = 0.05
 _PASSED_ON = {
     Status.SCHEDULED: (Count.HANDED_BACK, "it is left to a worker that knows it"),
     Status.FAILED: (Count.FAILED, "it is a dead letter, as no live worker of its queue knows it"),
+    Status.CANCELLED: (Count.CANCELLED, "it is cancelled"),
     None: (Count.LEASE_LOST, "it had lost its lease"),
 }
 #: What is counted for an outcome that Redis has taken.
 COUNTS = {Status.SUCCESS: Count.SUCCEEDED, Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
+
+
+def end_of(recorded: Count, kept: Kept) -> Count:
+    """What is counted for something that was said of a delivery."""
+    return recorded if kept else Count.CANCELLED if kept is None else Count.LEASE_LOST
 
 
 class Exchange:
@@ -59,7 +65,7 @@ class Exchange:
             brought, seconds = self._receive(claimed)
         finally:
             bench.crew.end_trade(brought, seconds)
-        return bool(brought or claimed.dropped)
+        return bool(brought or claimed.may_be_more)
 
     def wait(self) -> bool:
         """Wait for work, and claim it in the moment that a bell rings. True if there is something to run, or may be."""
@@ -74,7 +80,7 @@ class Exchange:
         finally:
             bench.board.hear(self._thread)
             bench.crew.come_back(brought, seconds)
-        return bool(brought or claimed.dropped)
+        return bool(brought or claimed.may_be_more)
 
     def _receive(self, claimed: Claimed, asked_at: float = 0.0) -> tuple[int, float]:
         """Put what a claim has brought into the buffer. How many tasks, and the seconds that they take, if known.
@@ -179,14 +185,14 @@ class Exchange:
         self._note(ended, kept)
         return []
 
-    def _note(self, ended: Sequence[Ended], kept: Sequence[bool]) -> None:
+    def _note(self, ended: Sequence[Ended], kept: Sequence[Kept]) -> None:
         bench = self._bench
         bench.buffer.recorded(ended)
-        ends = [COUNTS[one.outcome.status] if mine else Count.LEASE_LOST for one, mine in zip(ended, kept, strict=True)]
+        ends = [end_of(COUNTS[one.outcome.status], mine) for one, mine in zip(ended, kept, strict=True)]
         for what, times in Counter(ends).items():
             bench.board.count(self._thread, what, times)
         for one, mine in zip(ended, kept, strict=True):
-            runlog.tell(one.delivery, one.outcome if mine else None, one.seconds)
+            runlog.tell(one.delivery, one.outcome, one.seconds, mine)
 
     # ---- what can't be run here ---------------------------------------------------------------
 
@@ -202,9 +208,13 @@ class Exchange:
             bench.buffer.put_back(waiting)
             return False
         recalled = bench.board.recalled_at
-        ours = sum(kept or at < recalled for kept, (at, _) in zip(given, waiting, strict=True))
+        cancelled = given.count(None)
+        ours = sum(
+            bool(kept) or (kept is False and at < recalled) for kept, (at, _) in zip(given, waiting, strict=True)
+        )
         bench.board.count(self._thread, Count.HANDED_BACK, ours)
-        bench.board.count(self._thread, Count.LEASE_LOST, len(given) - ours)
+        bench.board.count(self._thread, Count.CANCELLED, cancelled)
+        bench.board.count(self._thread, Count.LEASE_LOST, len(given) - ours - cancelled)
         bench.buffer.returned(waiting)
         return True
 

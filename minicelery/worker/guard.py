@@ -3,7 +3,8 @@
 import logging
 from dataclasses import dataclass, field
 
-from ..broker import Broker, Claim
+from ..broker import Broker
+from ..handover import Claim
 from ..identity import processor_time
 from ..trouble import Trouble
 from ..world import World
@@ -88,7 +89,7 @@ class Guard:
             return
         self._relieved[child.worker] = recalled_at
         if any(given):
-            _log.warning("ready again: %d tasks that waited in a process that stands still", sum(given))
+            _log.warning("ready again: %d tasks that waited in a process that stands still", given.count(True))
 
     def _unheard(self, child: Running, before: float) -> list[tuple[str, str]]:
         """What its waiting threads were given and do not hear of, the last first. They are given nothing more: their

@@ -1,7 +1,7 @@
 """How a run that has overrun its time limit is recorded, by its child or, where that is stuck, by the parent."""
 
 from .. import codec
-from ..broker import Settlement
+from ..handover import Settlement
 from ..outcome import describe_error, overrun
 from ..states import Status
 from .board import Held

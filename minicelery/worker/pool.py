@@ -8,11 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import logs
-from ..broker import Broker, Settlement
+from ..broker import Broker
+from ..handover import Kept, Settlement
 from ..states import Status
 from .bench import Bench
-from .board import Count, Held
+from .board import Held
 from .consumer import Consumer
+from .exchange import COUNTS, end_of
 from .minder import Minder
 from .overrun import settlement
 
@@ -72,9 +74,8 @@ class Pool:
             self._unrecorded.remove((held, one))
             self._note(held, one, kept)
 
-    def _note(self, held: Held, one: Settlement, kept: bool) -> None:
-        ends = {Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
-        self._bench.board.count(held.thread, ends[one.status] if kept else Count.LEASE_LOST)
+    def _note(self, held: Held, one: Settlement, kept: Kept) -> None:
+        self._bench.board.count(held.thread, end_of(COUNTS[one.status], kept))
         self._bench.board.drop(held.thread)
         again = f"retry in {one.delay:.1f} s" if one.status is Status.RETRYING else "failed for good"
         _log.error("task %s took longer than its limit of %g s and is given up: %s", held.id, held.limit.seconds, again)

@@ -3,6 +3,7 @@
 import logging
 
 from .. import codec, logs
+from ..handover import Kept
 from ..message import Delivery
 from ..outcome import Outcome
 from ..states import Status
@@ -10,13 +11,18 @@ from ..states import Status
 log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 
 
-def tell(delivery: Delivery, outcome: Outcome | None, seconds: float) -> None:
-    """One line for a run; ``outcome`` is None where the lease was lost."""
+def tell(delivery: Delivery, outcome: Outcome | None, seconds: float, kept: Kept = True) -> None:
+    """One line for a run; ``outcome`` is None where the run itself found that its lease was lost."""
+    if not kept:
+        outcome = None
     if outcome and outcome.status is Status.SUCCESS and not log.isEnabledFor(logging.INFO):
         return
     task = name(delivery)
     spent = f"{seconds * 1000:.0f} ms (waited {delivery.waited * 1000:.0f} ms)"
     facts = {"task": delivery.name, "task_id": delivery.id, "queue": delivery.queue}
+    if kept is None:
+        log.info("%s was cancelled; its run has ended after %s", task, spent, extra=facts)
+        return
     if outcome is None:
         log.warning("%s lost its lease after %s; another run counts", task, spent, extra=facts)
         return

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery, Task, scripts
-from minicelery.broker import Recovery as Recovered
 from minicelery.connection import Clients
 from minicelery.doorbell import Alarm
+from minicelery.handover import Recovery as Recovered
 from minicelery.recovery import Recovery
 from minicelery.states import Status
 from minicelery.upkeep import Office, Upkeep

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.broker import Broker
 from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
+from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
@@ -27,12 +28,12 @@ class Deaf(Broker):
     def claim(self, claim: Claim) -> Claimed:
         return self._lose(super().claim(claim))
 
-    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+    def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Kept]:
         return self._lose(super().settle(worker, settlements))
 
     def exchange(
         self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
-    ) -> tuple[list[bool], Claimed]:
+    ) -> tuple[list[Kept], Claimed]:
         return self._lose(super().exchange(worker, settlements, claim))
 
     def _lose(self, answer: T) -> T:

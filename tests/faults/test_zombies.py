@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from minicelery import MiniCelery, Task
-from minicelery.broker import Claim, Settlement
 from minicelery.config import Config
 from minicelery.connection import connect
 from minicelery.embedded import HOST, EmbeddedServer, ServerOptions
+from minicelery.handover import Claim, Kept, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
@@ -102,7 +102,7 @@ class Zombie:
     delivery: Delivery
     claims: tuple[Claim, ...]
 
-    def late_writes(self, app: MiniCelery) -> dict[str, Callable[[], bool]]:
+    def late_writes(self, app: MiniCelery) -> dict[str, Callable[[], Kept]]:
         """What it may still send, or what may still be under way; each says whether it was accepted."""
         broker, token = app.broker, self.delivery.token
 

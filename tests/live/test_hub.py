@@ -15,10 +15,10 @@ import pytest
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim
 from minicelery.embedded import HOST, EmbeddedServer, ServerOptions
 from minicelery.errors import MiniCeleryError, RedisUnavailable
 from minicelery.events import connected, describe
+from minicelery.handover import Claim
 from minicelery.record import TaskRecord
 from minicelery.states import Status
 from minicelery.web.hub import Hub, Stopping

@@ -114,7 +114,7 @@ GUARDS_OF_PLACES = (
         "claim rings whatever the bell is",
         "tasks are taken out of their queue and given to nobody",
         f"{_LUA}/claim.lua",
-        " and is_ours(KEYS[i + 1], 'list')",
+        " and is_ours(bell, 'list')",
         "",
         (f"{_FOREIGN}::test_a_claim_goes_on_without_a_bell",),
     ),

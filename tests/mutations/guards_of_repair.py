@@ -44,8 +44,8 @@ GUARDS_OF_REPAIR = (
         "a claim of an unknown worker counts",
         "its task is never run again",
         f"{_LUA}/prelude.lua",
-        " and redis.call('ZSCORE', workers, task.worker)\n",
-        "\n",
+        " and redis.call('ZSCORE', workers, task.worker) and key",
+        " and key",
         (_BROKEN,),
     ),
     Mutation(

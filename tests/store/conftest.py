@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim, Claimed, Settlement
+from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import Status
 
@@ -44,11 +44,11 @@ class Desk:
 
     def settle(
         self, delivery: Delivery, status: Status = Status.SUCCESS, body: str = "3", delay: float = 0, worker: str = "w"
-    ) -> bool:
+    ) -> Kept:
         [kept] = self.broker.settle(worker, [Settlement(delivery.id, delivery.token, status, body, delay)])
         return kept
 
-    def fail(self, delivery: Delivery, worker: str = "w") -> bool:
+    def fail(self, delivery: Delivery, worker: str = "w") -> Kept:
         body = '{"type":"E","message":"m","traceback":"t"}'
         return self.settle(delivery, Status.FAILED, body, worker=worker)
 

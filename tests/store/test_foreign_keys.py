@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from minicelery.broker import Claim, Recovery
 from minicelery.errors import ForeignData
+from minicelery.handover import Claim, Recovery
 from minicelery.states import Status
 from tests.store.conftest import Desk
 

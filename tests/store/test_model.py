@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 
 from minicelery import MiniCelery, scripts
-from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.connection import Clients
+from minicelery.handover import Claim, Recovery, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from minicelery.broker import ALL, Recovery
+from minicelery.broker import ALL
+from minicelery.handover import Recovery
 from minicelery.message import Delivery
 from minicelery.states import Status
 from tests.store.conftest import Desk

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim
 from minicelery.connection import Clients
 from minicelery.doctor import Doctor, Repair
 from minicelery.embedded import EmbeddedServer
 from minicelery.errors import TaskNotFound
+from minicelery.handover import Claim
 from minicelery.keys import Keys
 from minicelery.states import Status
 from minicelery.testing import drain
@@ -188,7 +188,7 @@ def test_a_task_that_was_to_expire_before_its_end_is_kept(desk: Desk) -> None:
     commands, task = desk.app.clients.commands, desk.app.keys.task("t")
     commands.expire(task, 1000)
 
-    assert repaired(desk) == ["t: is to expire, though only results do: to be kept"]
+    assert repaired(desk) == ["t: is to expire, though it is not over: to be kept"]
 
     assert commands.ttl(task) == -1
 

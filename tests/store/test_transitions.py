@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
-from minicelery.broker import Claim, Recovery, Settlement
 from minicelery.doorbell import Doorbell
 from minicelery.events import describe
+from minicelery.handover import Claim, Recovery, Settlement
 from minicelery.message import Message
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import SHORT, Desk

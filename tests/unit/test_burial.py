@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker, Recovery
+from minicelery.broker import Broker
 from minicelery.config import Config
 from minicelery.errors import RedisUnavailable
+from minicelery.handover import Recovery
 from minicelery.trouble import Trouble
 from minicelery.worker.board import Board, Count
 from minicelery.worker.burial import Burial, _log, describe

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.broker import Broker
 from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
+from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
@@ -95,7 +96,7 @@ class Slow(Broker):
         self.stopping.set()
         return answer
 
-    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+    def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[Kept]:
         if self.is_away_for_releases:
             raise RedisUnavailable("away")
         return super().release(worker, held)
@@ -217,7 +218,7 @@ def test_the_limit_of_a_run_that_is_over_is_lifted_while_it_is_recorded(
     deadlines: list[float] = []
 
     class Watched(Broker):
-        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Kept]:
             deadlines.extend(held.deadline for held in made.board.held())
             return super().settle(worker, settlements)
 
@@ -250,7 +251,7 @@ def test_what_was_recalled_is_given_back_and_not_run_and_counts_as_handed_back(
             made.board.recall(fake_app.world.monotonic() + 60)
             return claimed
 
-        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[Kept]:
             made.stopping.set()
             return super().release(worker, held)
 

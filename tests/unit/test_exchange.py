@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Broker, Claim, Claimed, Settlement
+from minicelery.broker import Broker
 from minicelery.connection import LONGEST_WAIT
 from minicelery.doorbell import Doorbell
 from minicelery.errors import RedisUnavailable
+from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.scripts import Scripts
@@ -85,7 +86,7 @@ def test_a_trade_brings_one_task_while_nothing_is_known_of_its_name(bench: Bench
 
 def test_outcomes_go_back_in_the_call_that_claims(bench: Bench, submitted: list[str], fake_app: MiniCelery) -> None:
     class Single(Broker):
-        def settle(self, *_: Any) -> list[bool]:
+        def settle(self, *_: Any) -> list[Kept]:
             raise AssertionError("settled by itself")
 
         def claim(self, *_: Any) -> Claimed:
@@ -120,7 +121,7 @@ def test_an_outcome_stays_unrecorded_until_redis_is_back(
     class Away(Broker):
         seen: list[int]
 
-        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+        def settle(self, worker: str, settlements: Sequence[Settlement]) -> list[Kept]:
             self.seen.append(len(bench.buffer.unrecorded))
             if len(self.seen) < 3:
                 raise RedisUnavailable("away")
@@ -156,7 +157,7 @@ def test_a_claim_that_is_refused_with_outcomes_is_made_again(
     class Lapsed(Broker):
         def exchange(
             self, worker: str, settlements: Sequence[Settlement], claim: Callable[[], Claim]
-        ) -> tuple[list[bool], Claimed]:
+        ) -> tuple[list[Kept], Claimed]:
             fake_app.broker.beat({"w": "{}"}, -1)
             answer = super().exchange(worker, settlements, claim)
             fake_app.broker.beat({"w": "{}"}, 60)
@@ -346,7 +347,7 @@ def test_the_end_waits_for_what_the_minder_is_giving_back(
     is_asked, may_answer = threading.Event(), threading.Event()
 
     class Slow(Broker):
-        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[bool]:
+        def release(self, worker: str, held: Iterable[tuple[str, str]]) -> list[Kept]:
             is_asked.set()
             may_answer.wait(60)
             return super().release(worker, held)

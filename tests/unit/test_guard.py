@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from minicelery.broker import Claim, Claimed, Settlement
 from minicelery.errors import RedisUnavailable
+from minicelery.handover import Claim, Claimed, Settlement
 from minicelery.message import Delivery
 from minicelery.trouble import Trouble
 from minicelery.worker import guard as module

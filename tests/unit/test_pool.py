@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.broker import Claim
 from minicelery.doorbell import Doorbell
+from minicelery.handover import Claim
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status

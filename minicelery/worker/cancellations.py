@@ -1,0 +1,104 @@
+"""What a child is told of its tasks while they run: that somebody has cancelled them."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from .. import logs
+from ..connection import Client, translated
+from ..errors import RedisUnavailable
+from ..inspector import Inspector
+from ..keys import Keys
+from ..message import Delivery
+from ..trouble import Trouble
+from ..world import World
+
+_log = logs.Unfailing(logging.getLogger("minicelery.worker"))
+#: Seconds after which what is in hand is looked at although nothing was heard, in case the connection is silently dead.
+_RECHECK = 5.0
+#: Cancelled tasks that are remembered. A word may come before the task itself, and after it has ended.
+_MOST = 10_000
+
+#: A task and the token of its delivery.
+Pair = tuple[str, str]
+
+
+class Cancellations:
+    """Listens to the channel of one worker, in a thread of its own, and remembers which deliveries are cancelled.
+
+    ``in_hand`` gives what the child has claimed: of that it asks itself when it may have missed a word.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        client: Client,
+        keys: Keys,
+        inspector: Inspector,
+        world: World,
+        in_hand: Callable[[], list[Pair]],
+    ) -> None:
+        self._channel_name = keys.orders(worker)
+        self._client = client
+        self._inspector = inspector
+        self._world = world
+        self._in_hand = in_hand
+        self._cancelled: OrderedDict[Pair, None] = OrderedDict()
+        self._stopping = threading.Event()
+        self._trouble = Trouble(_log, world)
+        self._thread = threading.Thread(target=self._run, name="cancellations", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no longer. The thread ends with its process, or when it next wakes up."""
+        self._stopping.set()
+
+    def has(self, delivery: Delivery) -> bool:
+        """Whether a delivery is cancelled."""
+        return bool(self._cancelled) and (delivery.id, delivery.token) in self._cancelled
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with translated("listening for cancellations"):
+                    self._listen()
+            except RedisUnavailable as error:
+                self._stopping.wait(self._trouble.pause_after(error))
+            except Exception:
+                _log.exception("listening for cancellations met an error of the worker itself")
+                self._stopping.wait(1.0)
+
+    def _listen(self) -> None:
+        channel = self._client.pubsub(ignore_subscribe_messages=True)
+        try:
+            channel.subscribe(self._channel_name)
+            channel.get_message(timeout=1.0)  # what is said from now on is heard
+            self._ask()
+            self._trouble.over()
+            while not self._stopping.is_set():
+                message = channel.get_message(timeout=_RECHECK)
+                if message is None:
+                    self._ask()
+                elif message["type"] == "message":
+                    self._take(message["data"])
+        finally:
+            channel.close()
+
+    def _ask(self) -> None:
+        """Look at all that is in hand."""
+        pairs = self._in_hand()
+        self._note(pair for pair, found in zip(pairs, self._inspector.orders(pairs), strict=True) if found)
+
+    def _take(self, text: str) -> None:
+        """What the script ``cancel`` says: an order, an id, a token."""
+        _, task_id, token = [*text.split(" "), "", ""][:3]
+        self._note([(task_id, token)])
+
+    def _note(self, pairs: Iterable[Pair]) -> None:
+        for pair in pairs:
+            self._cancelled[pair] = None
+            while len(self._cancelled) > _MOST:
+                self._cancelled.popitem(last=False)
