@@ -19,6 +19,7 @@ from .errors import InvalidInput, NotADeadLetter, TaskNotFound
 from .executor import Executor, is_not
 from .inspector import Inspector
 from .keys import Keys
+from .limits import Limits
 from .message import Delivery, Message
 from .names import check_name
 from .options import TaskOptions, task_settings
@@ -222,6 +223,11 @@ class MiniCelery:
     @cached_property
     def inspector(self) -> Inspector:
         return Inspector(self.clients.commands, self.keys)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Limits and pauses, of queues and of task names."""
+        return Limits(self.broker, self.inspector)
 
     @cached_property
     def doctor(self) -> Doctor:

@@ -90,6 +90,29 @@ class Broker:
         ended, wait = self._scripts.run("expire", keys, [self._result_ttl, PROMOTE_BATCH])
         return ended, float(wait) if wait else None
 
+    def admit(self) -> float | None:
+        """Put forward those who wait at gates that may have opened. The seconds until the next gate is to be looked at
+        (None: nothing waits at any that opens by itself)."""
+        wait = self._scripts.run("admit", [self._keys.gates], [PROMOTE_BATCH])
+        return float(wait) if wait else None
+
+    def control(self, field: str, value: str) -> str:
+        """Set a pause or a limit, see ``limits``; '' takes it away. The value that it had before, '' for none."""
+        return str(self._scripts.run("control", [self._keys.controls, self._keys.gates], [field, value]))
+
+    def purge(self, queue: str, priority: int) -> tuple[int, int]:
+        """Cancel what is next in a ready list, some hundred: how many that were, and how many ids are left there."""
+        keys = [self._keys.priority(queue, priority), self._keys.gates]
+        cancelled, left = self._scripts.run("purge", keys, [self._result_ttl, PROMOTE_BATCH])
+        return cancelled, left
+
+    def move(self, queue: str, priority: int, target: str) -> tuple[int, int]:
+        """Put what is next in a ready list into that of another queue, some hundred: how many that were, and how many
+        ids are left."""
+        keys = [self._keys.priority(queue, priority), self._keys.gates]
+        moved, left = self._scripts.run("move", keys, [target, PROMOTE_BATCH])
+        return moved, left
+
     def cancel(self, task_ids: Sequence[str], *, interrupt: bool = False) -> list[Status | None]:
         """End tasks, some hundred at most: what waits never begins, what runs is told. For each its state now, which is
         another than CANCELLED where it was over before, and None where there is no such task.

@@ -13,6 +13,7 @@ from . import codec, events, logs, up
 from .app import MiniCelery, read_config
 from .batch import gather
 from .config import Config
+from .controls import limits, move, pause, purge, resume
 from .errors import InvalidInput, MiniCeleryError, RedisUnavailable
 from .loading import load_app
 from .operations import cancel, dead, doctor, queues
@@ -34,7 +35,7 @@ def main() -> None:
     """
 
 
-for operation in (cancel, dead, doctor, queues):
+for operation in (cancel, dead, doctor, limits, move, pause, purge, queues, resume):
     main.add_command(operation)
 
 

@@ -21,7 +21,7 @@ _SLICE = 500
 _HIDDEN = "is not among the priorities of its queue, so no claim looks into it"
 _TYPES = {pattern.name: pattern.type for pattern in SCHEMA}
 #: What holds ids, and what a worker has besides; both by the names of the schema.
-_HOLDERS = ("queue", "priority", "quarantine", "delayed", "dead_letter", "claimed")
+_HOLDERS = ("queue", "priority", "quarantine", "delayed", "waiting", "dead_letter", "claimed")
 _OF_A_WORKER = ("worker", "wake", "claims")
 
 
@@ -184,7 +184,7 @@ class Doctor:
         with translated("listing where tasks are"):
             if place[0] == "claimed":
                 yield from self._client.hscan_iter(key, count=_SLICE)
-            elif place[0] == "delayed":
+            elif place[0] in ("delayed", "waiting"):
                 yield from ((task_id, "") for task_id, _ in self._client.zscan_iter(key, count=_SLICE))
             else:
                 for start in itertools.count(0, _SLICE):
@@ -226,7 +226,7 @@ class Doctor:
         """The keys to look into besides, and what they are called."""
         keys = self._keys
         spell = {"queue": keys.queue, "priority": keys.priority_list, "quarantine": keys.quarantine}
-        spell["claimed"] = keys.claimed
+        spell |= {"claimed": keys.claimed, "waiting": keys.waiting}
         return {spell[place[0]](place[1]): label(place) for place in places if place[0] in spell}
 
 

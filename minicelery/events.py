@@ -17,6 +17,7 @@ class EventName(StrEnum):
     CONNECTED = "connected"
     QUEUED = "queued"
     SCHEDULED = "scheduled"
+    WAITING = "waiting"
     STARTED = "started"
     PROGRESS = "progress"
     RETRYING = "retrying"
@@ -36,7 +37,7 @@ ENDS = {
 }
 FINAL = frozenset({*ENDS.values(), EventName.DELETED})
 #: What a watcher is sent unless it asks for all.
-USUAL = frozenset(EventName) - {EventName.QUEUED, EventName.SCHEDULED}
+USUAL = frozenset(EventName) - {EventName.QUEUED, EventName.SCHEDULED, EventName.WAITING}
 
 _OPENING = '{"event":"'
 _NAMES = {name.value: name for name in EventName}

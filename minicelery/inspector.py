@@ -135,6 +135,11 @@ class Inspector:
         with translated("looking into quarantine"):
             return bool(self._client.exists(*map(self._keys.quarantine, queues)))
 
+    def controls(self) -> dict[str, str]:
+        """What operators have set, by the fields of the script ``control``."""
+        with translated("reading limits and pauses"):
+            return dict(self._client.hgetall(self._keys.controls))
+
     def tagged(self, tag: str) -> Iterator[str]:
         """The ids of the tasks with a tag that are not finished, or are dead letters; those that come meanwhile may be
         missed, and some seen twice."""

@@ -34,6 +34,13 @@ SCHEMA = (
     Pattern(
         "expiring", "expiring", "zset", "ids of tasks that may not begin after some time; score: that, epoch seconds"
     ),
+    Pattern("controls", "controls", "hash", "what operators have set: pauses and limits of queues and of task names"),
+    Pattern("gates", "gates", "zset", "gates at which tasks wait; score: when to look at it, epoch seconds"),
+    Pattern("gate", "gate:{}", "hash", "one limit: when the next task may pass"),
+    Pattern("slots", "slots:{}", "zset", "ids of the tasks that hold a slot of a gate; score: since when"),
+    Pattern("rooms", "rooms:{}", "zset", "the rooms that wait at a gate; score: since when"),
+    Pattern("room", "room:{}", "hash", "those who wait for the same gates: seq, out (the last one put forward)"),
+    Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
     Pattern("tag", "tag:{}", "zset", "ids of the unfinished tasks with a tag; score: when they were submitted"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
@@ -64,6 +71,8 @@ class Keys:
         self.delayed = self._spell("delayed")
         self.alarm = self._spell("alarm")
         self.expiring = self._spell("expiring")
+        self.controls = self._spell("controls")
+        self.gates = self._spell("gates")
         self.workers = self._spell("workers")
 
     def queue(self, name: str) -> str:
@@ -88,6 +97,12 @@ class Keys:
 
     def priorities(self, queue: str) -> str:
         return self._spell("priorities", queue)
+
+    def waiting(self, room: str) -> str:
+        return self._spell("waiting", room)
+
+    def slots(self, gate: str) -> str:
+        return self._spell("slots", gate)
 
     def tag(self, tag: str) -> str:
         return self._spell("tag", tag)

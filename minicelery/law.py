@@ -14,6 +14,7 @@ PLACES: dict[Status, tuple[tuple[str, ...], ...]] = {
     Status.PENDING: (("ready",),),
     Status.SCHEDULED: (("delayed",),),
     Status.RETRYING: (("delayed",),),
+    Status.WAITING: (("waiting",),),
     Status.RUNNING: (("claimed",),),
     Status.FAILED: (("dead",),),
     Status.SUCCESS: ((),),
@@ -25,8 +26,9 @@ INCOMPLETE = "INCOMPLETE"
 _LIFE = {"forever": "is kept for ever, though results expire", "expiring": "is to expire, though it is not over"}
 
 #: Something that holds ids, by its name in the schema: ``("queue", name)``, ``("quarantine", queue)``,
-#: ``("priority", "<priority>:<queue>")``, ``("delayed",)``, ``("dead_letter",)`` or ``("claimed", worker, token)``; the
-#: last without the token where the worker is unknown, since such a claim counts for nothing.
+#: ``("priority", "<priority>:<queue>")``, ``("waiting", room)``, ``("delayed",)``, ``("dead_letter",)`` or
+#: ``("claimed", worker, token)``; the last without the token where the worker is unknown, since such a claim counts for
+#: nothing.
 Place = tuple[str, ...]
 
 _NAME, _COUNT, _TIME = r"[A-Za-z0-9_.:-]{1,128}", r"[0-9]{1,20}", r"[0-9]{1,16}(\.[0-9]{0,20})?"
@@ -35,7 +37,7 @@ _NEEDED |= {"retry_count": _COUNT, "max_retries": _COUNT, "created_at": _TIME, "
 _OPTIONAL = dict.fromkeys(("crashes", "solo_crashes", "released"), _COUNT) | {"token": r"[0-9]{1,20}\.[!-~]{0,107}"}
 _OPTIONAL["lane"] = r"quarantine|[0-9]"
 #: What is read of a task hash to judge it.
-FIELDS = (*_NEEDED, *_OPTIONAL, "worker")
+FIELDS = (*_NEEDED, *_OPTIONAL, "worker", "room")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ def label(place: Place) -> str:
     match place:
         case ("queue" | "priority" | "quarantine" as kind, queue):
             return f"{kind} {shown(queue)}"
+        case ("waiting", room):
+            return f"room {shown(room)}"
         case ("claimed", worker):
             return f"claimed by the unknown worker {shown(worker)}"
         case ("claimed", worker, _):
@@ -123,6 +127,8 @@ def _name(place: Place, task: Mapping[str, str | None]) -> str:
     """What a place is to a task, in the words of ``locate``."""
     if place == _ready_place(task):
         return "ready"
+    if place == ("waiting", task["room"]):
+        return "waiting"
     return "claimed" if place == ("claimed", task["worker"], task["token"]) else label(place)
 
 

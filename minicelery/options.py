@@ -1,6 +1,8 @@
 """The options of a task and of a single call: one list of each, checked in one place."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
@@ -10,11 +12,15 @@ from .errors import InvalidInput, nearest
 from .keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
+from .rates import interval_of
 
 #: Whether a limit is over is looked at four times a second.
 SHORTEST_LIMIT = 0.1
 #: Tags of one task.
 MOST_TAGS = 20
+#: Runs at the same time that a limit may allow.
+MOST_SLOTS = 100_000
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:@+-]{1,64}")
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -34,6 +40,10 @@ class TaskOptions(TypedDict, total=False):
     )  #: exceptions that are retried; default (Exception,)
     no_retry_for: type[BaseException] | tuple[type[BaseException], ...]  #: exceptions of those that are not
     time_limit: float | None  #: seconds after which a run is given up on and counts as failed; default None
+    rate_limit: str | float | None  #: starts in a period by all workers together, such as "100/m"; a number: a second
+    rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
+    concurrency: int | None  #: runs at the same time by all workers together
+    concurrency_key: Callable[..., object]  #: as rate_key, for concurrency
 
 
 class CallOptions(TypedDict, total=False):
@@ -51,6 +61,29 @@ class CallOptions(TypedDict, total=False):
     task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for all tasks of a name together, or for those with the same key. ``interval``: the seconds between
+    two starts; ``concurrency``: runs at the same time."""
+
+    interval: float | None = None
+    rate_key: Callable[..., object] | None = None
+    concurrency: int | None = None
+    concurrency_key: Callable[..., object] | None = None
+
+    def __bool__(self) -> bool:
+        return self.interval is not None or self.concurrency is not None
+
+    def gates(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """What a call has to pass: the JSON that enqueue.lua takes, each limit with its key ('' for none) and value."""
+        found: dict[str, Any] = {}
+        if self.interval is not None:
+            found["rate"] = [_key(self.rate_key, "/rate_key", args, kwargs), round(self.interval, 6)]
+        if self.concurrency is not None:
+            found["slots"] = [_key(self.concurrency_key, "/concurrency_key", args, kwargs), self.concurrency]
+        return codec.write(found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """``TaskOptions`` after the check, with the defaults filled in."""
@@ -61,6 +94,7 @@ class TaskSettings:
     policy: RetryPolicy
     time_limit: float | None = None
     priority: int = NORMAL_PRIORITY
+    limits: Limits = Limits()
 
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
@@ -82,6 +116,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         policy=policy,
         time_limit=_time_limit(options.get("time_limit")),
         priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
+        limits=_limits(options),
     )
 
 
@@ -111,12 +146,12 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     return cast(CallOptions, given)
 
 
-def more_of(options: CallOptions, priority: int = NORMAL_PRIORITY) -> str:
+def more_of(options: CallOptions, priority: int = NORMAL_PRIORITY, gates: str = "") -> str:
     """What a message has ``more`` than others: the JSON object that enqueue.lua takes; nothing where it has no more.
 
-    ``priority`` is that of the task, for a call that says nothing else.
+    ``priority`` is that of the task, for a call that says nothing else; ``gates`` as of ``Limits``.
     """
-    found: dict[str, str] = {}
+    found: dict[str, str] = {"gates": gates} if gates else {}
     chosen, expires = options.get("priority"), options.get("expires")
     priority = priority if chosen is None else chosen
     if priority != NORMAL_PRIORITY:
@@ -168,6 +203,41 @@ def _number(value: object, pointer: str, low: float) -> float:
 
 def _time_limit(value: object) -> float | None:
     return None if value is None else _number(value, "/time_limit", SHORTEST_LIMIT)
+
+
+def _limits(options: TaskOptions) -> Limits:
+    rate, concurrency = options.get("rate_limit"), options.get("concurrency")
+    for name, of in (("rate_key", rate), ("concurrency_key", concurrency)):
+        key = options.get(name)
+        if key is not None and not callable(key):
+            raise InvalidInput(f"{key!r:.100} is not a function of the task's arguments", f"/{name}")
+        if key is not None and of is None:
+            raise InvalidInput("there is nothing to limit by it; give the limit, too, or leave it out", f"/{name}")
+    return Limits(
+        None if rate is None else interval_of(rate, "/rate_limit"),
+        options.get("rate_key"),
+        None if concurrency is None else check_concurrency(concurrency),
+        options.get("concurrency_key"),
+    )
+
+
+def check_concurrency(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SLOTS:
+        return value
+    raise InvalidInput(f"{value!r:.100} is not a number of runs; use 1 to {MOST_SLOTS:,}", "/concurrency")
+
+
+def _key(function: Callable[..., object] | None, pointer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The key of a call as a word that a key of Redis may hold: its text, or its digest if that is long or unusual."""
+    if function is None:
+        return ""
+    try:
+        text = str(function(*args, **kwargs))
+    except Exception as error:  # user code
+        raise InvalidInput(f"it raised {type(error).__name__} for these arguments: {error}", pointer) from error
+    if _PLAIN_KEY.fullmatch(text):
+        return text
+    return f"#{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
 
 
 def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:

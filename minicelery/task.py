@@ -48,7 +48,7 @@ class Task(Generic[P, R]):
         self.name = settings.name
         self.policy = settings.policy
         self.time_limit = settings.time_limit
-        self._more = more_of(_NO_OPTIONS, settings.priority)
+        self._more = more_of(_NO_OPTIONS, settings.priority)  # of a call without options, but for its limits
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)
@@ -92,10 +92,11 @@ class Task(Generic[P, R]):
         chosen = check_call_options(options) if options else _NO_OPTIONS
         self._check_arguments(args, kwargs)
         settings, given, named = self.settings, codec.encode(args, "/args"), codec.encode(kwargs, "/kwargs")
-        if not chosen:
+        if not chosen and not settings.limits:
             return Message(
                 self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
             )
+        gates = settings.limits.gates(args, kwargs) if settings.limits else ""
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(
             id=chosen.get("task_id") or self._new_id(),
@@ -106,7 +107,7 @@ class Task(Generic[P, R]):
             max_retries=settings.max_retries if retries is None else retries,
             delay=chosen.get("countdown") or None,
             due=eta.timestamp() if eta else None,
-            more=more_of(chosen, settings.priority),
+            more=more_of(chosen, settings.priority, gates),
         )
 
     def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

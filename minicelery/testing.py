@@ -48,6 +48,7 @@ def drain(app: MiniCelery, *, early: bool = False) -> int:
         for number in range(1, 1_000_000):
             app.broker.expire()
             app.broker.promote(early=early)
+            app.broker.admit()
             queues = tuple(app.inspector.queues())
             claimed = app.broker.claim(Claim(worker, 0, number, app.world.nonce(), queues))
             for delivery in claimed.deliveries:

@@ -38,6 +38,7 @@ class _Due:
     beat: float = 0.0
     promote: float = 0.0
     expire: float = 0.0
+    admit: float = 0.0
     recover: float = 0.0
 
 
@@ -110,15 +111,18 @@ class Upkeep:
         if now >= due.expire:
             due.expire = now + EVERY
             self._do(self._expire)
+        if now >= due.admit:
+            due.admit = now + EVERY
+            self._do(self._admit)
         if now >= due.recover:
             due.recover = now + EVERY
             own = self._own()
             self._do(lambda: self._recovery.recover_kin(own, self._office.host))
             self._do(lambda: self._recovery.recover_expired(own))
             self._do(self._office.every_second)
-        left = min(due.beat, due.promote, due.expire, due.recover) - self._world.monotonic()
+        left = min(due.beat, due.promote, due.expire, due.admit, due.recover) - self._world.monotonic()
         if left > 0 and self._alarm.wait(min(left, _LONGEST_WAIT)):
-            due.promote = due.expire = 0.0
+            due.promote = due.expire = due.admit = 0.0
 
     def _do(self, duty: Callable[[], None]) -> None:
         """One duty. Where another program has taken a key of ours, the other duties go on."""
@@ -137,6 +141,11 @@ class Upkeep:
         now = self._world.monotonic()
         _, wait = self._broker.expire()
         self._due.expire = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+
+    def _admit(self) -> None:
+        now = self._world.monotonic()
+        wait = self._broker.admit()
+        self._due.admit = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
 
     def _own(self) -> set[str]:
         with self._lock:

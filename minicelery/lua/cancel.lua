@@ -1,20 +1,21 @@
--- cancel: PENDING | SCHEDULED | RETRYING | RUNNING → CANCELLED. A batch.
+-- cancel: PENDING | SCHEDULED | RETRYING | WAITING | RUNNING → CANCELLED. A batch.
 -- KEYS  delayed, workers
 -- ARGV  prefix, seconds that it is kept, '1' if what runs is to be interrupted, ids
 -- =>    for each id the state now: CANCELLED, also when it was that before; another one where it is over already; '' for none
 --       What waits never begins. What runs is told, and stays in the hands of its worker until its run is over; whatever
 --       that ends with is not recorded.
 -- event cancelled
-local delayed, workers = KEYS[1], KEYS[2]
+local workers = KEYS[2]
 local keep, order = string.format('%.0f', tonumber(ARGV[2]) * 1000), ARGV[3] == '1' and 'interrupt' or 'cancel'
 local at = now()
 local answers, waiting, running, again, seen = {}, {}, {}, {}, {}
 
 for i = 4, #ARGV do
   local id = ARGV[i]
-  local task = not seen[id] and whole(id, 'lane', 'expires', 'tags', 'worker', 'keep')
+  local task = not seen[id] and whole(id, 'lane', 'more', 'worker', 'keep')
   local status = seen[id] or task and task.status or ''
-  if task and (status == 'PENDING' or status == 'SCHEDULED' or status == 'RETRYING') then
+  if task then add_more(id, task, 'expires', 'tags', 'room', 'pass') end
+  if task and is_unbegun(status) then
     waiting[#waiting + 1] = {id, task}
     status = 'CANCELLED'
   elseif task and status == 'RUNNING' then
@@ -34,12 +35,13 @@ end
 pass_full_memory(workers)
 for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
-  if task.status == 'PENDING' then leave_line(id, task.queue, task.lane) else redis.call('ZREM', delayed, id) end
+  leave_wait(id, task, at)
   end_unrun(id, task, 'CANCELLED', keep, at)
 end
 for _, one in ipairs(running) do
   local id, task = one[1], one[2]
-  redis.call('HSET', key.task(id), 'status', 'CANCELLED', 'updated_at', stamp(at), 'keep', keep, 'order', order)
+  redis.call('HSET', key.task(id), 'status', 'CANCELLED', 'updated_at', stamp(at), 'keep', keep, 'order', order,
+    'more', 1)
   leave_indexes(id, task.expires, task.tags)
   tell(id, task)
   emit(id, 'cancelled', ',"status":"CANCELLED","retry_count":' .. task.retry_count .. ',"at":' .. when(at) .. '}')
@@ -49,4 +51,5 @@ for _, one in ipairs(again) do
   if order == 'interrupt' then redis.call('HSET', key.task(one[1]), 'order', order) end
   tell(one[1], one[2])
 end
+ring()
 return answers

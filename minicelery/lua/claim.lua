@@ -1,5 +1,5 @@
 -- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short;
---       or → EXPIRED, where it may not begin any more.
+--       or → EXPIRED, where it may not begin any more, or → WAITING, where a limit stops it.
 -- KEYS  workers, claims and claimed of the worker, then the ready list, the bell and, unless it is for quarantines, the
 --       priorities of each queue, in serving order
 -- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if it is sent behind a wait, share, budget
@@ -10,11 +10,11 @@
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch. Nothing is
 --       taken of a later queue, or with a lower priority, while something waits in front of it.
--- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled or have expired, task, …}, a task being {id,
+-- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled, expired or have to wait, task, …}, a task being {id,
 --       token, name, args, kwargs, queue, retry_count, max_retries, time since when it waited, options}; {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
 --       was answered already. A worker that was woken up to stop gets nothing.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
--- event started | expired
+-- event started | expired | waiting
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local share, budget = tonumber(ARGV[8]), tonumber(ARGV[9])
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
@@ -41,15 +41,19 @@ if number == last then
   local again, over = {'ok', {}, stamp(at), 0}, {}
   local held = redis.call('HGETALL', claimed)
   for i = 1, #held, 2 do
-    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs', 'options')
+    local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs', 'more')
     if task and task.token == held[i + 1] then
-      if task.status == 'RUNNING' then again[#again + 1] = delivery(held[i], held[i + 1], task) end
+      if task.status == 'RUNNING' then
+        add_more(held[i], task, 'options')
+        again[#again + 1] = delivery(held[i], held[i + 1], task)
+      end
       if task.status == 'CANCELLED' then over[#over + 1] = held[i] end
     end
   end
   -- Of what was cancelled before the worker has heard that it has it, nobody else will say that it is over.
   call_with_all('HDEL', claimed, over)
-  for _, id in ipairs(over) do close_cancelled(id) end
+  for _, id in ipairs(over) do close_run(id, at) end
+  ring()
   return again
 end
 
@@ -65,11 +69,28 @@ for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 -- Where to look, in order: the lists of each queue, the one of normal priority among the others by its rank.
 local is_quarantine, keep = ARGV[11] == '1', string.format('%.0f', tonumber(ARGV[12]) * 1000)
 local WIDTH, sources = is_quarantine and 2 or 3, {}
+local has_controls, keeper = redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash'), nil
+local function gates()
+  keeper = keeper or gatekeeper(at)
+  return keeper
+end
+
+-- What an operator has set for a queue: whether it is paused, and how many of its tasks may run at once.
+local function queue_at(ready, bell)
+  if not has_controls then return {bell = bell} end
+  local name = string.sub(ready, #(is_quarantine and key.quarantine('') or key.queue('')) + 1)
+  local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name)
+  local queue = {bell = bell, gate = 'queue/' .. name, limit = tonumber(found[2] or nil)}
+  if queue.limit then queue.limit = queue.limit - redis.call('ZCARD', key.slots(queue.gate)) end
+  if found[1] then queue.limit = 0 end
+  return queue
+end
+
 for i = 4, #KEYS, WIDTH do
   local ready, bell, priorities = KEYS[i], KEYS[i + 1], not is_quarantine and KEYS[i + 2]
   local others = priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset')
     and redis.call('ZREVRANGE', priorities, 0, -1) or {}
-  local queue = {bell = bell}
+  local queue = queue_at(ready, bell)
   local function add(list, priority)
     sources[#sources + 1] = {ready = list, queue = queue, priorities = priorities, priority = priority}
   end
@@ -88,7 +109,7 @@ end
 
 -- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told, but for those
 -- that were cancelled or have expired while they waited.
-local taken, dropped, late, passed, seen = {}, {}, {}, 0, {}
+local taken, dropped, late, stopped, passed, seen = {}, {}, {}, {}, 0, {}
 local spent, is_full = 0, false
 
 -- Whether a task may come along with those that are taken already; if so, it counts as taken from now on.
@@ -115,22 +136,48 @@ for _, source in ipairs(sources) do
   local ready, offset = source.ready, 0
   local length = redis.call('LLEN', ready)
   local most = math.min(count, #taken + math.max(1, math.ceil(length / share)))
+  local queue = source.queue
+  if queue.limit then
+    most = math.min(most, #taken + math.max(0, queue.limit))
+  end
   while not is_full and #taken < most and offset < length and #dropped + passed < MOST_DROPPED do
     -- The first task decides whether there are further ones, so it is read alone.
     local want = #taken == 0 and 1 or most - #taken
     local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
     for j = #ids, 1, -1 do
-      local task = not is_full and not seen[ids[j]] and whole(ids[j], 'args', 'kwargs', 'options', 'expires', 'tags')
+      local id = ids[j]
+      local task = not is_full and not seen[id] and whole(id, 'args', 'kwargs', 'more')
+      if task and task.more then
+        add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place')
+        task.lane = source.priority
+      end
       local is_waiting = task and task.status == 'PENDING' and not is_late(task)
-      is_full = is_full or is_waiting and not fits(task)
+      local is_gated = is_waiting and (has_controls or task.gates or task.pass)
+      local stop = is_gated and gates().stop(task)
+      is_full = is_full or is_waiting and not stop and not fits(task)
       if is_full then break end
-      if is_waiting then taken[#taken + 1] = {ids[j], task} else pass_by(ids[j], task) end
+      local obstacle = is_gated and gates().obstacle(task)
+      if obstacle then return foreign(obstacle) end
+      if stop then
+        gates().count_out(stop)
+        stopped[#stopped + 1] = {id, task, stop}
+        passed = passed + 1
+      elseif is_waiting then
+        if is_gated then gates().count_in(task) end
+        if queue.limit then queue.limit = queue.limit - 1 end
+        taken[#taken + 1] = {id, task, queue.limit and queue.gate}
+      else
+        pass_by(id, task)
+      end
       is_full = is_waiting and spent >= budget
-      seen[ids[j]] = true
+      seen[id] = true
       offset = offset + 1
     end
   end
   source.popped, source.left = offset, length - offset
+  -- A queue that may give no more is as good as empty: whoever frees a slot there, or lets it go on, rings.
+  source.is_shut = source.left > 0 and queue.limit and queue.limit <= 0
+  if source.is_shut then source.left = 0 end
   is_full = is_full or source.left > 0
   -- What else is there concerns only who was woken: it passes the ring on for what it leaves behind.
   if (is_full or #taken >= count) and woken ~= '1' then break end
@@ -144,7 +191,7 @@ for _, source in ipairs(sources) do
   local bell = source.queue.bell
   -- In a full memory these may be the first writes: each queue that is looked into is left shorter, or without a bell.
   if source.popped > 0 then redis.call('LTRIM', source.ready, 0, -(source.popped + 1)) end
-  if source.left == 0 and source.priority then redis.call('ZREM', source.priorities, source.priority) end
+  if source.left == 0 and source.priority and not source.is_shut then redis.call('ZREM', source.priorities, source.priority) end
   left = left + source.left
   if source.is_last then
     if left == 0 then
@@ -157,7 +204,11 @@ for _, source in ipairs(sources) do
 end
 redis.call('HSET', claims, thread, number)
 
-for _, one in ipairs(late) do end_unrun(one[1], one[2], 'EXPIRED', keep, at) end
+for _, one in ipairs(late) do
+  end_unrun(one[1], one[2], 'EXPIRED', keep, at)
+  if one[2].pass then gates().lose(one[1], one[2].pass) end
+end
+for _, one in ipairs(stopped) do gates().hold(one[1], one[2], one[3]) end
 
 local answer, held = {'ok', dropped, stamp(at), passed}, {}
 local worker_and_on = ',"status":"RUNNING","worker":"' .. worker .. '","retry_count":'
@@ -168,10 +219,16 @@ for _, one in ipairs(taken) do
   redis.call('HSET', key.task(id), 'status', 'RUNNING', 'token', token, 'worker', worker,
     'started_at', stamp(at), 'updated_at', stamp(at))
   if deliveries > 1 then redis.call('HDEL', key.task(id), 'progress') end
+  if task.stood_at or one[3] then
+    local slots = (task.stood_at and gates().enter(id, task) or '') .. ' ' .. (one[3] or '')
+    if one[3] then redis.call('ZADD', key.slots(one[3]), stamp(at), id) end
+    if string.find(slots, '%S') then redis.call('HSET', key.task(id), 'slots', slots, 'more', 1) end
+  end
   held[#held + 1] = id
   held[#held + 1] = token
   emit(id, 'started', worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, task)
 end
 call_with_all('HSET', claimed, held)
+if keeper then ring() end
 return answer

@@ -1,7 +1,8 @@
 -- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
 -- KEYS  the task hashes
 -- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due, more ('' = none): a JSON object
---       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the worker)
+--       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the
+--       worker), gates (JSON: rate and slots, each a key and a number)
 -- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id.
 --       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
@@ -59,7 +60,8 @@ local function obstacle_of(queue, due, more)
 end
 
 local function write_more(id, where, more)
-  for _, field in ipairs({'priority', 'lane', 'tags', 'options'}) do
+  redis.call('HSET', where, 'more', 1)
+  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates'}) do
     if more[field] then redis.call('HSET', where, field, more[field]) end
   end
   if more.expires then

@@ -27,12 +27,13 @@ end
 local before = fields(id, 'status', 'token', 'settled', 'released_by')
 if before and before[1] == 'CANCELLED' and before[2] == token then
   redis.call('HDEL', claimed, id)
-  close_cancelled(id)
+  close_run(id, at)
+  ring()
   return 'CANCELLED'
 end
 if before and settled_by(before[1], before[2], before[3]) == token then return 'FAILED' end
 if before and before[4] == token then return 'SCHEDULED' end
-local task = whole(id)
+local task = whole(id, 'more')
 if not task or task.status ~= 'RUNNING' or task.token ~= token then return '' end
 local released = tonumber(task.released or 0)
 local known = is_known_elsewhere(task.name, task.queue)
@@ -41,6 +42,10 @@ if obstacle then return foreign(obstacle) end
 
 redis.call('HDEL', claimed, id)
 redis.call('HSET', hash, 'updated_at', stamp(at))
+if task.more then
+  close_run(id, at)
+  ring()
+end
 if known then
   local due = at + math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ^ math.min(released, 10))
   redis.call('HSET', hash, 'status', 'SCHEDULED', 'due', stamp(due), 'released', released + 1, 'released_by', token)

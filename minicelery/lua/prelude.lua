@@ -153,6 +153,12 @@ local function delay(id, due) note_time(key.delayed(), id, due) end
 
 -- ---- Tasks that are over before they have run, and what is kept of unfinished tasks only
 
+-- Reads further fields of a task that has more than others.
+local function add_more(id, task, ...)
+  local values = task.more and redis.call('HMGET', key.task(id), ...) or {}
+  for i = 1, select('#', ...) do task[select(i, ...)] = values[i] or nil end
+end
+
 local function leave_indexes(id, expires, tags)
   if expires then redis.call('ZREM', key.expiring(), id) end
   for tag in string.gmatch(tags or '', '%S+') do redis.call('ZREM', key.tag(tag), id) end
@@ -171,7 +177,7 @@ local function leave_line(id, queue, lane)
   end
 end
 
--- Ends a task that waits: CANCELLED or EXPIRED, told by an event, and kept for as long as a result is.
+-- Ends a task that waits and is in no place by now: CANCELLED or EXPIRED, told by an event, and kept as a result is.
 local function end_unrun(id, task, status, keep, at)
   redis.call('HSET', key.task(id), 'status', status, 'updated_at', stamp(at))
   redis.call('HDEL', key.task(id), 'due')
@@ -181,14 +187,6 @@ local function end_unrun(id, task, status, keep, at)
     .. when(at) .. '}')
 end
 
--- The run of a task that was cancelled meanwhile is over. Now it is kept for as long as a result is.
-local function close_cancelled(id)
-  local keep = redis.call('HGET', key.task(id), 'keep')
-  if keep then
-    redis.call('PEXPIRE', key.task(id), keep)
-    redis.call('HDEL', key.task(id), 'keep')
-  end
-end
 
 -- Fields of a task, or nil where there is no task hash at the key.
 local function fields(id, ...)
@@ -204,7 +202,7 @@ local function settled_by(status, token, noted) return status == 'SUCCESS' and t
 local RULES = '^[%w_.:-]+ [%w_.:-]+ [%w_.:-]+ %d+ %d+ %d+%.?%d* %d+%.?%d* %d+ %d+ %d+ %d+%.[!-~]*$'
 local LONGEST = 128
 -- The place that each state names.
-local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead',
+local HOMES = {PENDING = 'ready', SCHEDULED = 'delayed', RETRYING = 'delayed', RUNNING = 'claimed', FAILED = 'dead', WAITING = 'waiting',
   SUCCESS = '', CANCELLED = '', EXPIRED = ''}
 
 -- The first of these fields that is missing or wrong.
@@ -246,6 +244,295 @@ local function whole(id, ...)
   return task
 end
 
+-- ---- Gates: what tasks may have to wait for
+
+-- A gate is a limit of a task's name or of a key of it, or the pause of a name: 'rate/<name>/<key>', 'slots/<name>',
+-- 'pause/<name>'. Tasks with the same gates wait in one room, in order; a room waits at the gate that stopped its first task,
+-- and rooms pass a gate in the order in which they came to it. When it opens, the first task of the first room is put
+-- forward: it goes to the head of its ready list, and what it needs it takes in the claim. Nobody polls.
+--
+-- All of it is in one function, so that a call that meets no gate does not define what it has no use for.
+local function gatekeeper(at)
+  local RECHECK, AT_ONCE, LONGEST = 5, 50, 1000
+  local keeper, controls, states, rooms = {}, {}, {}, {}
+
+  local function control(field)
+    if controls[field] == nil then controls[field] = redis.call('HGET', key.controls(), field) end
+    return controls[field]
+  end
+
+  local function own_gates(task)
+    local found = {}
+    local read, own = pcall(cjson.decode, task.gates or '{}')
+    for _, kind in ipairs({'rate', 'slots'}) do
+      local one = read and type(own) == 'table' and own[kind]
+      if type(one) == 'table' and type(one[1]) == 'string' then
+        local name = kind .. '/' .. task.name
+        found[#found + 1] = {kind = kind, name = name, id = name .. (one[1] ~= '' and '/' .. one[1] or ''),
+          value = tonumber(one[2])}
+      end
+    end
+    return found
+  end
+
+  local function gates_of(task)
+    local found, is_own = {}, {}
+    if control('pause/' .. task.name) then found[1] = {kind = 'pause', id = 'pause/' .. task.name} end
+    for _, gate in ipairs(own_gates(task)) do
+      is_own[gate.kind] = true
+      gate.value = tonumber(control(gate.name) or nil) or gate.value
+      if gate.value and gate.value > 0 then found[#found + 1] = gate end
+    end
+    for _, kind in ipairs({'rate', 'slots'}) do
+      local value = not is_own[kind] and tonumber(control(kind .. '/' .. task.name) or nil)
+      if value and value > 0 then found[#found + 1] = {kind = kind, id = kind .. '/' .. task.name, value = value} end
+    end
+    return found
+  end
+
+  local function state_of(gate)
+    local state = states[gate.id]
+    if not state then
+      state = {}
+      if gate.kind == 'rate' then state.tat = tonumber(redis.call('HGET', key.gate(gate.id), 'tat') or nil) or 0 end
+      if gate.kind == 'slots' then state.used = redis.call('ZCARD', key.slots(gate.id)) end
+      states[gate.id] = state
+    end
+    return state
+  end
+
+  -- How many of those who come now a gate lets pass.
+  local function spare(gate)
+    if gate.kind == 'pause' then return 0 end
+    local state = state_of(gate)
+    if gate.kind == 'slots' then return math.max(0, gate.value - state.used) end
+    if at < state.tat then return 0 end
+    return math.min(AT_ONCE, math.floor((at - math.max(state.tat, at - keeper.slack(gate.value))) / gate.value) + 1)
+  end
+
+  local function refusal(task)
+    for _, gate in ipairs(gates_of(task)) do
+      if spare(gate) < 1 then return gate end
+    end
+  end
+
+  local function room_of(task)
+    local names = {}
+    for _, gate in ipairs(own_gates(task)) do names[#names + 1] = gate.id end
+    return #names > 0 and table.concat(names, ',') or 'task/' .. task.name
+  end
+
+  local function room(name)
+    if not rooms[name] then rooms[name] = {count = redis.call('ZCARD', key.waiting(name))} end
+    return rooms[name]
+  end
+
+  -- A late start is made up for, as long as it was not too late: else no rate could be held exactly.
+  function keeper.slack(interval) return math.max(0.1, math.min(interval, 1)) end
+
+  -- Whether a task at the head of its list has to wait: its room and the gate, or only its room where others wait before it.
+  function keeper.stop(task)
+    local name = room_of(task)
+    if task.pass ~= name and room(name).count > 0 then return {room = name} end
+    local gate = refusal(task)
+    return gate and {room = name, gate = gate} or nil
+  end
+
+  -- The key of another program that is in the way of what is to be written for a task; nil if there is none.
+  function keeper.obstacle(task)
+    local name = room_of(task)
+    local kinds_of = {[key.waiting(name)] = 'zset', [key.room(name)] = 'hash', [key.gates()] = 'zset'}
+    for _, gate in ipairs(gates_of(task)) do
+      kinds_of[key.rooms(gate.id)] = 'zset'
+      if gate.kind == 'rate' then kinds_of[key.gate(gate.id)] = 'hash' end
+      if gate.kind == 'slots' then kinds_of[key.slots(gate.id)] = 'zset' end
+    end
+    for where, kind in pairs(kinds_of) do
+      if not is_ours(where, kind) then return where end
+    end
+  end
+
+  -- Counts a task as passed, before anything is written.
+  function keeper.count_in(task)
+    task.stood_at = gates_of(task)
+    for _, gate in ipairs(task.stood_at) do
+      local state = state_of(gate)
+      if gate.kind == 'slots' then
+        state.used = state.used + 1
+      elseif gate.kind == 'rate' then
+        local is_awaited = task.pass or redis.call('EXISTS', key.rooms(gate.id)) == 1
+        state.tat = math.max(state.tat, is_awaited and at - keeper.slack(gate.value) or at) + gate.value
+      end
+    end
+  end
+
+  -- Counts a task as stopped, before anything is written.
+  function keeper.count_out(stopped) room(stopped.room).count = room(stopped.room).count + 1 end
+
+  -- ---- What writes
+
+  local function look_later(gate, when_to)
+    if gate.kind ~= 'pause' then note_time(key.gates(), gate.id, when_to) end
+  end
+
+  local function register(name, gate)
+    redis.call('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
+    look_later(gate, gate.kind == 'rate' and math.max(state_of(gate).tat, at) or at + RECHECK)
+  end
+
+  -- The first of a room who still waits: id and task.
+  local function first_of(name)
+    for _ = 1, LONGEST do
+      local id = redis.call('ZRANGE', key.waiting(name), 0, 0)[1]
+      if not id then return nil end
+      local task = whole(id, 'lane', 'gates', 'place')
+      if task and task.status == 'WAITING' then return id, task end
+      redis.call('ZREM', key.waiting(name), id)
+    end
+  end
+
+  -- Puts forward as many of a room as may pass; where the first may not, the room waits at the gate that says so.
+  local function advance(name)
+    redis.call('HDEL', key.room(name), 'out')
+    local id, task = first_of(name)
+    if not id then
+      redis.call('DEL', key.room(name))
+      return 0
+    end
+    local most, gate, stood_at = AT_ONCE, nil, gates_of(task)
+    for _, one in ipairs(stood_at) do
+      local left = spare(one)
+      if left < most then most, gate = left, one end
+    end
+    -- Another program has taken the key of its list: it is looked at again, as if the name had been paused.
+    if no_line(task.queue, task.lane) then most, gate = 0, {kind = 'line', id = 'pause/' .. task.name} end
+    local moved = {}
+    while id and #moved < most do
+      redis.call('ZREM', key.waiting(name), id)
+      redis.call('HSET', key.task(id), 'pass', name)
+      redis.call('HDEL', key.task(id), 'room')
+      redis.call('HSET', key.room(name), 'out', id)
+      moved[#moved + 1] = {id, task}
+      id, task = first_of(name)
+    end
+    -- The last that is put at the head is the next one to be taken.
+    for i = #moved, 1, -1 do make_ready(moved[i][1], moved[i][2].queue, moved[i][2].lane, 'RPUSH', at) end
+    if #moved == 0 then register(name, gate) end
+    for _, one in ipairs(stood_at) do
+      local state = state_of(one)
+      if one.kind == 'slots' then state.used = state.used + #moved end
+      if one.kind == 'rate' then state.tat = state.tat + #moved * one.value end
+    end
+    return #moved
+  end
+
+  -- The last one who was put forward is no longer there.
+  function keeper.lose(id, name)
+    if redis.call('HGET', key.room(name), 'out') == id then advance(name) end
+  end
+
+  -- A gate may have opened: the first room there that has nobody in front goes on. False where none does.
+  function keeper.wake(gate_id)
+    for _ = 1, LONGEST do
+      local name = redis.call('ZRANGE', key.rooms(gate_id), 0, 0)[1]
+      if not name then
+        redis.call('ZREM', key.gates(), gate_id)
+        return false
+      end
+      redis.call('ZREM', key.rooms(gate_id), name)
+      local out = redis.call('HGET', key.room(name), 'out')
+      local before = out and fields(out, 'status', 'pass')
+      if not (before and before[1] == 'PENDING' and before[2] == name) then
+        if advance(name) > 0 then return true end
+        if redis.call('ZSCORE', key.rooms(gate_id), name) then return false end
+      end
+    end
+    return false
+  end
+
+  -- A task has passed: it takes its slots, and the next one of its room may follow. The names of its slots, '' for none.
+  function keeper.enter(id, task)
+    local held = {}
+    for _, gate in ipairs(task.stood_at) do
+      if gate.kind == 'slots' then
+        redis.call('ZADD', key.slots(gate.id), stamp(at), id)
+        held[#held + 1] = gate.id
+      elseif gate.kind == 'rate' then
+        local tat = state_of(gate).tat
+        redis.call('HSET', key.gate(gate.id), 'tat', stamp(tat))
+        redis.call('EXPIRE', key.gate(gate.id), math.ceil(tat - at) + 60)
+        if redis.call('EXISTS', key.rooms(gate.id)) == 1 then look_later(gate, math.max(tat, at)) end
+      end
+    end
+    if task.pass then
+      redis.call('HDEL', key.task(id), 'pass', 'place')
+      keeper.lose(id, task.pass)
+    end
+    return table.concat(held, ' ')
+  end
+
+  -- A task has to wait. One that was put forward takes its old place again.
+  function keeper.hold(id, task, stopped)
+    local name = stopped.room
+    local place = task.place
+    if not place then
+      local seq = redis.call('HINCRBY', key.room(name), 'seq', 1)
+      place = string.format('%.0f', (9 - tonumber(lane_of(task.lane) or NORMAL_PRIORITY)) * 1e12 + seq)
+    end
+    redis.call('ZADD', key.waiting(name), place, id)
+    redis.call('HSET', key.task(id), 'status', 'WAITING', 'room', name, 'place', place, 'more', 1,
+      'updated_at', stamp(at))
+    emit(id, 'waiting', ',"status":"WAITING","room":"' .. name .. '","at":' .. when(at) .. '}')
+    if task.pass then
+      redis.call('HDEL', key.task(id), 'pass')
+      if redis.call('HGET', key.room(name), 'out') == id then redis.call('HDEL', key.room(name), 'out') end
+    end
+    if stopped.gate then register(name, stopped.gate) end
+  end
+
+  -- The run of a task is over: what it had taken is free.
+  function keeper.leave(id, held)
+    for gate_id in string.gmatch(held, '%S+') do
+      local state, freed = states[gate_id], redis.call('ZREM', key.slots(gate_id), id)
+      if state and state.used then state.used = state.used - freed end
+      local queue = string.match(gate_id, '^queue/(.*)$')
+      if queue then
+        local bell = key.bell(queue)
+        if (length(bell) or BELL_CAP) < BELL_CAP then redis.call('LPUSH', bell, '1') end
+      else
+        keeper.wake(gate_id)
+      end
+    end
+    redis.call('HDEL', key.task(id), 'slots')
+  end
+
+  return keeper
+end
+
+local function is_unbegun(status)
+  return status == 'PENDING' or status == 'SCHEDULED' or status == 'RETRYING' or status == 'WAITING'
+end
+
+-- Takes a task that has not begun out of the place that its state names.
+local function leave_wait(id, task, at)
+  if task.status == 'PENDING' then leave_line(id, task.queue, task.lane)
+  elseif task.status == 'WAITING' then redis.call('ZREM', key.waiting(task.room or ''), id)
+  else redis.call('ZREM', key.delayed(), id)
+  end
+  if task.pass then gatekeeper(at).lose(id, task.pass) end
+end
+
+-- The run of a task is over that has more than others: what it had taken is free. One that was cancelled meanwhile is kept
+-- from now on for as long as a result is.
+local function close_run(id, at)
+  local found = redis.call('HMGET', key.task(id), 'slots', 'keep')
+  if found[1] then gatekeeper(at).leave(id, found[1]) end
+  if found[2] then
+    redis.call('PEXPIRE', key.task(id), found[2])
+    redis.call('HDEL', key.task(id), 'keep')
+  end
+end
+
 -- ---- What locate and repair share
 
 -- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), its home, the keys of
@@ -253,7 +540,7 @@ end
 -- A cancelled task is claimed until its run is over, and kept so long.
 local function examine(id, workers)
   if redis.call('EXISTS', key.task(id)) == 0 then return {state = ''} end
-  local task, fault = whole(id, 'args', 'kwargs', 'worker', 'lane', 'due')
+  local task, fault = whole(id, 'args', 'kwargs', 'worker', 'lane', 'due', 'room')
   if not task then return {state = 'INCOMPLETE', fault = fault} end
   local ready = line(task.queue, task.lane)
   local found = {state = task.status, queue = task.queue, lane = task.lane, due = tonumber(task.due or nil), ready = ready}
@@ -263,6 +550,9 @@ local function examine(id, workers)
     found.claimed = claimed
   end
   found.home = HOMES[task.status]
+  if task.status == 'WAITING' and task.room and is_ours(key.waiting(task.room), 'zset') then
+    found.waiting = key.waiting(task.room)
+  end
   if task.status == 'CANCELLED' and found.claimed then found.home = 'claimed' end
   local expires = redis.call('PTTL', key.task(id)) >= 0
   if expires ~= (found.home == '') then found.life = expires and 'expiring' or 'forever' end
@@ -284,10 +574,11 @@ local function places_of(id, task, names)
   end
   if task.ready then look('ready', task.ready, 'list') end
   look('delayed', KEYS[2], 'zset')
+  if task.waiting then look('waiting', task.waiting, 'zset') end
   if task.claimed then look('claimed', task.claimed) end
   look('dead', KEYS[3], 'list')
   for i = 5, #KEYS do
-    if KEYS[i] ~= task.ready and KEYS[i] ~= task.claimed then look(names[i - 4], KEYS[i]) end
+    if KEYS[i] ~= task.ready and KEYS[i] ~= task.claimed and KEYS[i] ~= task.waiting then look(names[i - 4], KEYS[i]) end
   end
   return found
 end

@@ -22,7 +22,7 @@ for i = 8, #ARGV do begun[ARGV[i]] = true end
 -- Where a task goes from here: its crashes and those alone, its lane from now on, and whether it is over.
 local function fate(id, task)
   local crashes, alone, lane = tonumber(task.crashes or 0), tonumber(task.solo_crashes or 0), task.lane
-  local one = {id = id, queue = task.queue, retry_count = task.retry_count, lane = lane}
+  local one = {id = id, queue = task.queue, retry_count = task.retry_count, lane = lane, more = task.more}
   if not begun[id] and not begun['*'] then return one end
   one.crashes = crashes + 1
   if lane == 'quarantine' then
@@ -38,7 +38,7 @@ local held = redis.call('HGETALL', claimed)
 local gone, current, cancelled, stuck = {}, {}, {}, 0
 for i = 1, #held, 2 do
   local id, token = held[i], held[i + 1]
-  local task = whole(id, 'lane')
+  local task = whole(id, 'lane', 'more')
   local one = task and task.status == 'RUNNING' and task.token == token and fate(id, task)
   if one and (one.is_over and no_dead_letter() or not one.is_over and no_line(one.queue, one.lane)) then
     stuck = stuck + 1
@@ -60,10 +60,11 @@ end
 
 pass_full_memory(workers)
 call_with_all('HDEL', claimed, gone)
-for _, id in ipairs(cancelled) do close_cancelled(id) end
+for _, id in ipairs(cancelled) do close_run(id, at) end
 local quarantined, buried = 0, 0
 for _, one in ipairs(current) do
   local hash = key.task(one.id)
+  if one.more then close_run(one.id, at) end
   if one.crashes then redis.call('HSET', hash, 'crashes', one.crashes, 'last_crash', cause) end
   if one.alone then redis.call('HSET', hash, 'solo_crashes', one.alone) end
   if one.is_over then

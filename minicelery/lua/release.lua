@@ -17,13 +17,13 @@ for base = 2, #ARGV, 2 do
   elseif task and settled_by(task[1], task[2], task[3]) == token then
     answer = 'settled'
   elseif task and task[1] == 'RUNNING' and task[2] == token then
-    local held = whole(id, 'lane')
+    local held = whole(id, 'lane', 'more')
     local obstacle = held and no_line(held.queue, held.lane)
     if obstacle then return foreign(obstacle) end
     if held then
       answer = 'ok'
       seen[id] = token
-      current[#current + 1] = {id, token, held.queue, held.lane}
+      current[#current + 1] = {id, token, held.queue, held.lane, held.more}
     end
   elseif task and task[1] == 'CANCELLED' and task[2] == token then
     answer = 'cancelled'
@@ -33,12 +33,13 @@ for base = 2, #ARGV, 2 do
 end
 
 call_with_all('HDEL', claimed, cancelled)
-for _, id in ipairs(cancelled) do close_cancelled(id) end
+for _, id in ipairs(cancelled) do close_run(id, at) end
 for _, one in ipairs(current) do
-  local id, token, queue, lane = unpack(one, 1, 4)
+  local id, token, queue, lane, more = unpack(one, 1, 5)
   redis.call('HDEL', claimed, id)
   redis.call('HSET', key.task(id), 'released_by', token)
   redis.call('HINCRBY', key.task(id), 'released', 1)
+  if more then close_run(id, at) end
   make_ready(id, queue, lane, 'RPUSH', at)
 end
 ring()

@@ -1,4 +1,5 @@
--- repair: RUNNING → PENDING at the head of its queue, where no live worker has a claim under the task's token.
+-- repair: RUNNING | WAITING → PENDING at the head of its queue, where no live worker has a claim under the task's token, or
+--       where it is in no room.
 -- KEYS  as locate
 -- ARGV  prefix, id, seconds that a result is kept, then a name for each of the further keys
 -- =>    what was done, in words; nothing where all was right, or where the task's own place is a key of a wrong type.
@@ -8,8 +9,9 @@
 local id, keep = ARGV[2], tonumber(ARGV[3])
 local at = now()
 local task = examine(id, KEYS[4])
--- One that runs nowhere is made ready, even if it stands in its list already.
-local is_stray = task.state == 'RUNNING' and not task.claimed
+local function is_in_room(id, task) return task.waiting and redis.call('ZSCORE', task.waiting, id) end
+-- One that runs nowhere, or waits nowhere, is made ready, even if it stands in its list already.
+local is_stray = task.state == 'RUNNING' and not task.claimed or task.state == 'WAITING' and not is_in_room(id, task)
 local home = is_stray and 'ready' or task.home
 local surplus, is_missing = {}, false
 for _, place in ipairs(places_of(id, task, {unpack(ARGV, 4)})) do

@@ -9,11 +9,11 @@ local dead_letter, claimed = KEYS[1], KEYS[2]
 local keep = string.format('%.0f', tonumber(ARGV[2]) * 1000)
 local WIDTH = 5
 local at = now()
-local answers, current, cancelled, ids, seen = {}, {}, {}, {}, {}
+local answers, current, ids, seen, others = {}, {}, {}, {}, {}
 
 for base = 3, #ARGV, WIDTH do
   local id, token = ARGV[base], ARGV[base + 1]
-  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'expires', 'tags')
+  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'more')
   local answer = 'lost'
   if task and (settled_by(task[1], task[2], task[3]) == token or seen[id] == token) then
     answer = 'ok'
@@ -27,18 +27,18 @@ for base = 3, #ARGV, WIDTH do
     answer = 'ok'
     seen[id] = token
     ids[#ids + 1] = id
-    current[#current + 1] = {base, tonumber(task[4] or 0) or 0, task[3], task[5], task[6]}
+    current[#current + 1] = {base, tonumber(task[4] or 0) or 0, task[3]}
+    if task[5] then others[#others + 1] = {id, ARGV[base + 2]} end
   elseif task and task[1] == 'CANCELLED' and task[2] == token then
     answer = 'cancelled'
     ids[#ids + 1] = id
-    cancelled[#cancelled + 1] = id
+    others[#others + 1] = {id, 'CANCELLED'}
   end
   answers[#answers + 1] = answer
 end
 
 -- What each task was held by goes first: a full Redis does not refuse it.
 call_with_all('HDEL', claimed, ids)
-for _, id in ipairs(cancelled) do close_cancelled(id) end
 for _, one in ipairs(current) do
   local base, retry_count, had_failed = one[1], one[2], one[3]
   local id, token, state, body, wait = unpack(ARGV, base, base + 4)
@@ -48,7 +48,6 @@ for _, one in ipairs(current) do
     redis.call('HSET', task, 'status', state, 'updated_at', stamp(at), 'result', body)
     if had_failed then redis.call('HDEL', task, 'error', 'settled') end
     redis.call('PEXPIRE', task, keep)
-    if one[4] or one[5] then leave_indexes(id, one[4], one[5]) end
     emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
   elseif state == 'FAILED' then
     redis.call('HSET', task, 'status', state, 'settled', token, 'updated_at', stamp(at), 'error', body)
@@ -62,4 +61,16 @@ for _, one in ipairs(current) do
     emit(id, 'retrying', head .. (retry_count + 1) .. ',"error":' .. body .. ',"due":' .. when(due) .. tail)
   end
 end
+if #others == 0 then return answers end
+
+-- (Here the rest of the prelude goes.)
+for _, one in ipairs(others) do
+  local id, state = one[1], one[2]
+  close_run(id, at)
+  if state == 'SUCCESS' then
+    local kept = redis.call('HMGET', key.task(id), 'expires', 'tags')
+    leave_indexes(id, kept[1], kept[2])
+  end
+end
+ring()
 return answers

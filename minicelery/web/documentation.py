@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the schemas, and the page that shows it."""
 
-from dataclasses import dataclass, field
+import re
 from http import HTTPStatus
 from importlib import resources
 from typing import Any
@@ -11,24 +11,9 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Response, render_template, send_from_directory, url_for
 
 from ..version import __version__
-from . import problems, schemas
+from . import control_api, problems, schemas
 from .api import answer
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One route, as the document describes it. ``problems`` are the error answers it can give."""
-
-    method: str
-    path: str
-    summary: str
-    status: int
-    answer: type[ma.Schema] | None = None
-    body: type[ma.Schema] | None = None
-    query: type[ma.Schema] | None = None
-    problems: tuple[int, ...] = ()
-    headers: tuple[str, ...] = field(default=())
-
+from .operation import Operation
 
 OPERATIONS = (
     Operation(
@@ -98,6 +83,7 @@ OPERATIONS = (
         problems=(403, 404, 409, 503),
     ),
     Operation("delete", "/queue/dead-letter/{task_id}", "Delete a dead letter", 204, problems=(403, 404, 409, 503)),
+    *control_api.OPERATIONS,
     Operation("get", "/healthz", "Tell that the process is alive", 200, schemas.Health),
     Operation("get", "/readyz", "Tell that Redis is reachable", 200, schemas.Health, problems=(503,)),
 )
@@ -152,8 +138,8 @@ def describe(prefix: str) -> dict[str, Any]:
 
 def _describe(operation: Operation) -> dict[str, Any]:
     parameters: list[Any] = [{"in": "query", "schema": operation.query}] if operation.query else []
-    if "{task_id}" in operation.path:
-        parameters.append({"in": "path", "name": "task_id", "required": True, "schema": {"type": "string"}})
+    for name in re.findall(r"{(\w+)}", operation.path):
+        parameters.append({"in": "path", "name": name, "required": True, "schema": {"type": "string"}})
     responses = {str(operation.status): _success(operation)}
     for status in operation.problems:
         responses[str(status)] = _json(HTTPStatus(status).phrase + ".", schemas.Problem, problems.CONTENT_TYPE)

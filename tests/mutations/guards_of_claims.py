@@ -30,9 +30,9 @@ _TOKENS = (
         "settle writes before it looks",
         "a refused outcome takes the task out of the hands of its worker",
         f"{_LUA}/settle.lua",
-        "  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'expires', 'tags')",
+        "  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'more')",
         "  redis.call('HDEL', claimed, id)\n"
-        "  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'expires', 'tags')",
+        "  local task = fields(id, 'status', 'token', 'settled', 'retry_count', 'more')",
         (_ZOMBIES,),
     ),
     Mutation(

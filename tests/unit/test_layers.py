@@ -16,7 +16,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Methods of the broker that call several scripts in one round trip.
 TOGETHER = {"exchange", "enqueue_each", "claim_behind"}
-WITHOUT_TRANSITION = {"beat", "wake", "locate"}
+WITHOUT_TRANSITION = {"beat", "wake", "locate", "control"}
 
 
 def _name(path: Path) -> str:

@@ -1,0 +1,170 @@
+"""Limits and pauses that operators set at run time: they hold for all workers, from the next claim on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from . import codec
+from .broker import Broker
+from .errors import InvalidInput
+from .inspector import Inspector
+from .keys import HIGHEST_PRIORITY
+from .names import check_name, check_queue
+from .options import check_concurrency
+from .rates import interval_of, rate_of
+
+_MOST_WORDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when something is paused, in epoch seconds, by whom and why, as they have said."""
+
+    since: float
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What is set for a queue, or for the tasks of one name (``kind`` is "queue" or "task"); None for what is not."""
+
+    kind: str
+    name: str
+    rate: str | None = None
+    concurrency: int | None = None
+    pause: Pause | None = None
+
+
+class Limits:
+    """Sets and shows limits and pauses. A limit of a task's name goes before the one that the code declares.
+
+    Tasks that run already go on, and a new limit counts only those that have begun since it was set. All methods raise
+    ``InvalidInput`` that names the field, and ``RedisUnavailable``.
+    """
+
+    def __init__(self, broker: Broker, inspector: Inspector) -> None:
+        self._broker = broker
+        self._inspector = inspector
+
+    def set_task(self, name: str, *, rate: str | float | None = None, concurrency: int | None = None) -> Control:
+        """Limit the tasks of a name: starts in a period ('100/m'), runs at the same time; None leaves it as it is.
+
+        Where the code has a key for the limit, it holds for each value of the key.
+        """
+        check_name(name, "/name")
+        interval = None if rate is None else interval_of(rate, "/rate_limit")
+        slots = None if concurrency is None else check_concurrency(concurrency)
+        if interval is None and slots is None:
+            raise InvalidInput("nothing to set; give a rate_limit or a concurrency", "/rate_limit")
+        if interval is not None:
+            self._broker.control(f"rate/{name}", f"{interval:.6f}")
+        if slots is not None:
+            self._broker.control(f"slots/{name}", str(slots))
+        return self.of("task", name)
+
+    def set_queue(self, queue: str, *, concurrency: int) -> Control:
+        """Limit how many tasks of a queue run at the same time, in all workers together."""
+        check_queue(queue)
+        self._broker.control(f"queue/{queue}", str(check_concurrency(concurrency)))
+        return self.of("queue", queue)
+
+    def clear_task(self, name: str) -> None:
+        """Take the limits away that were set for a task's name; those that the code declares hold again."""
+        check_name(name, "/name")
+        for kind in ("rate", "slots"):
+            self._broker.control(f"{kind}/{name}", "")
+
+    def clear_queue(self, queue: str) -> None:
+        """Take the limit of a queue away."""
+        self._broker.control(f"queue/{check_queue(queue)}", "")
+
+    def pause_task(self, name: str, *, by: str = "", reason: str = "") -> None:
+        """Let no task of a name begin until it is resumed, in any queue. Those behind them are not held up."""
+        self._broker.control(f"pause/{check_name(name, '/name')}", self._pause(by, reason))
+
+    def pause_queue(self, queue: str, *, by: str = "", reason: str = "") -> None:
+        """Let no task of a queue begin until it is resumed."""
+        self._broker.control(f"pause-queue/{check_queue(queue)}", self._pause(by, reason))
+
+    def resume_task(self, name: str) -> bool:
+        """End the pause of a task's name. False if there was none."""
+        return self._broker.control(f"pause/{check_name(name, '/name')}", "") != ""
+
+    def resume_queue(self, queue: str) -> bool:
+        """End the pause of a queue. False if there was none."""
+        return self._broker.control(f"pause-queue/{check_queue(queue)}", "") != ""
+
+    def purge(self, queue: str) -> int:
+        """Cancel all that is ready in a queue at this moment. How many tasks that were; delayed ones and those that
+        wait for a limit are not among them."""
+        return self._in_all_lists(queue, lambda priority: self._broker.purge(queue, priority))
+
+    def move(self, queue: str, target: str) -> int:
+        """Put all that is ready in a queue into another one, behind what waits there, in order. How many tasks that
+        were."""
+        if check_queue(target, "/to") == queue:
+            raise InvalidInput("the tasks are in this queue already; name another one", "/to")
+        return self._in_all_lists(queue, lambda priority: self._broker.move(queue, priority, target))
+
+    def _in_all_lists(self, queue: str, step: Callable[[int], tuple[int, int]]) -> int:
+        """Take step by step what is in the lists of a queue now; what comes meanwhile stays."""
+        check_queue(queue)
+        done = 0
+        for priority in range(HIGHEST_PRIORITY, -1, -1):
+            some, left = step(priority)
+            done += some
+            most = left
+            while left > 0 and most > 0:
+                before = left
+                some, left = step(priority)
+                done += some
+                most -= max(some, before - left, 1)
+        return done
+
+    def all(self) -> list[Control]:
+        """All that is set, sorted."""
+        return _controls(self._inspector.controls())
+
+    def of(self, kind: str, name: str) -> Control:
+        """What is set for one queue or task's name; nothing of it where there is nothing."""
+        return next((one for one in self.all() if (one.kind, one.name) == (kind, name)), Control(kind, name))
+
+    def _pause(self, by: str, reason: str) -> str:
+        for word, pointer in ((by, "/by"), (reason, "/reason")):
+            if not isinstance(word, str) or len(word) > _MOST_WORDS or not word.isprintable():
+                raise InvalidInput(f"{word!r:.100} is not a line of at most {_MOST_WORDS} characters", pointer)
+        return codec.write({"by": by, "reason": reason})[1:-1]
+
+
+def described(control: Control) -> dict[str, Any]:
+    """What is set, as every interface shows it."""
+    pause = control.pause
+    since = datetime.fromtimestamp(pause.since, UTC).isoformat(timespec="seconds") if pause else None
+    return {
+        "kind": control.kind,
+        "name": control.name,
+        "rate_limit": control.rate,
+        "concurrency": control.concurrency,
+        "paused": {"since": since, "by": pause.by, "reason": pause.reason} if pause else None,
+    }
+
+
+def _controls(fields: Mapping[str, str]) -> list[Control]:
+    """The controls of a hash of fields as the script ``control`` has them; what is none of ours is left out."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for field, value in fields.items():
+        kind, _, name = field.partition("/")
+        try:
+            match kind:
+                case "rate":
+                    found.setdefault(("task", name), {})["rate"] = rate_of(float(value))
+                case "slots" | "queue":
+                    found.setdefault(("queue" if kind == "queue" else "task", name), {})["concurrency"] = int(value)
+                case "pause" | "pause-queue":
+                    subject = ("queue" if kind == "pause-queue" else "task", name)
+                    found.setdefault(subject, {})["pause"] = Pause(**codec.decode(value))
+        except (ValueError, TypeError, ZeroDivisionError):
+            continue
+    return [Control(kind, name, **what) for (kind, name), what in sorted(found.items())]

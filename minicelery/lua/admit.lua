@@ -1,0 +1,44 @@
+-- admit: WAITING → PENDING at the head of its queue, for the first who wait at gates that may have opened.
+-- KEYS  gates
+-- ARGV  prefix, the most gates to look at in one call
+-- =>    seconds until the next gate is to be looked at, '' if nothing waits at any
+-- event queued
+local RECHECK, MOST_CHECKED, MOST_WOKEN = 5, 100, 50
+local at = now()
+local keeper = gatekeeper(at)
+
+-- Slots that tasks have taken which do not run any more, as only a foreign hand can bring about, are given back.
+local function check_slots(gate)
+  for _, id in ipairs(redis.call('ZRANGE', key.slots(gate), 0, MOST_CHECKED - 1)) do
+    local task = fields(id, 'status', 'keep')
+    if not task or not (task[1] == 'RUNNING' or task[1] == 'CANCELLED' and task[2]) then
+      redis.call('ZREM', key.slots(gate), id)
+    end
+  end
+end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
+if #due > 0 then pass_full_memory(KEYS[1]) end
+for _, gate in ipairs(due) do
+  local kind = string.match(gate, '^(%w+)/')
+  local tat = kind == 'rate' and tonumber(redis.call('HGET', key.gate(gate), 'tat') or nil) or 0
+  if tat > at then
+    redis.call('ZADD', KEYS[1], stamp(tat), gate)
+  elseif kind == 'pause' and redis.call('HEXISTS', key.controls(), gate) == 1 then
+    redis.call('ZREM', KEYS[1], gate)
+  else
+    if kind == 'slots' then check_slots(gate) end
+    local woken = 0
+    while woken < MOST_WOKEN and keeper.wake(gate) do woken = woken + 1 end
+    -- Once more, in case that who was put forward is not claimed: the claim itself says when to look again.
+    if redis.call('EXISTS', key.rooms(gate)) == 1 then
+      redis.call('ZADD', KEYS[1], stamp(at + (woken < MOST_WOKEN and RECHECK or 0)), gate)
+    else
+      redis.call('ZREM', KEYS[1], gate)
+    end
+  end
+end
+ring()
+
+local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+return next_one[2] and stamp(math.max(0, tonumber(next_one[2]) - at)) or ''

@@ -1,0 +1,25 @@
+-- control: sets what an operator asks for: a pause or a limit of a queue or of a task's name. No task changes its state.
+-- KEYS  controls, gates
+-- ARGV  prefix, field ('pause/<name>', 'rate/<name>', 'slots/<name>', 'pause-queue/<queue>', 'queue/<queue>'), its value, of a
+--       pause the members of a JSON object; '' to take it away
+-- =>    the value it had before, '' for none
+--       What waits there is looked at anew, and idle workers of a queue are woken.
+local field, value = ARGV[2], ARGV[3]
+local at = now()
+local before = redis.call('HGET', KEYS[1], field) or ''
+if not is_ours(KEYS[2], 'zset') then return foreign(KEYS[2]) end
+pass_full_memory(KEYS[2])
+if string.find(field, '^pause') and value ~= '' then value = '{"since":' .. stamp(at) .. ',' .. value .. '}' end
+if value == '' then redis.call('HDEL', KEYS[1], field) else redis.call('HSET', KEYS[1], field, value) end
+local queue = string.match(field, '^queue/(.*)$') or string.match(field, '^pause%-queue/(.*)$')
+if queue then
+  local bells = {key.bell(queue)}
+  if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
+  for _, bell in ipairs(bells) do
+    for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do redis.call('LPUSH', bell, '1') end
+  end
+else
+  local name = string.match(field, '^%w+/(.*)$')
+  for _, kind in ipairs({'pause/', 'rate/', 'slots/'}) do note_time(KEYS[2], kind .. name, at) end
+end
+return before

@@ -1,0 +1,89 @@
+"""What requests about pauses and limits look like, and their answers."""
+
+import marshmallow as ma
+
+from ..options import MOST_SLOTS
+from .schemas import Whole
+
+
+def _words(description: str) -> ma.fields.String:
+    return ma.fields.String(
+        load_default="", error_messages={"invalid": "give a string"}, metadata={"description": description}
+    )
+
+
+class Pausing(ma.Schema):
+    """Who pauses something, and why."""
+
+    by = _words("Who has done it.")
+    reason = _words("Why.")
+
+
+class Paused(ma.Schema):
+    """A pause."""
+
+    since = ma.fields.String(required=True, metadata={"format": "date-time"})
+    by = ma.fields.String(required=True)
+    reason = ma.fields.String(required=True)
+
+
+class ControlState(ma.Schema):
+    """What is set for a queue, or for the tasks of one name."""
+
+    kind = ma.fields.String(required=True, metadata={"enum": ["queue", "task"]})
+    name = ma.fields.String(required=True)
+    rate_limit = ma.fields.String(required=True, allow_none=True, metadata={"example": "100/m"})
+    concurrency = ma.fields.Integer(required=True, allow_none=True)
+    paused = ma.fields.Nested(Paused, required=True, allow_none=True)
+
+
+class Controls(ma.Schema):
+    """All that is set."""
+
+    controls = ma.fields.List(ma.fields.Nested(ControlState), required=True)
+
+
+class QueueLimits(ma.Schema):
+    """How many tasks of a queue may run at the same time."""
+
+    concurrency = Whole(1, MOST_SLOTS, required=True)
+
+
+class TaskLimits(ma.Schema):
+    """Limits of the tasks of one name; what is left out stays as it is."""
+
+    rate_limit = ma.fields.String(
+        error_messages={"invalid": "give a rate, such as '100/m'"}, metadata={"example": "100/m"}
+    )
+    concurrency = Whole(1, MOST_SLOTS)
+
+
+class Purging(ma.Schema):
+    """The confirmation that a queue is to be purged."""
+
+    confirm = ma.fields.String(
+        required=True,
+        error_messages={"required": "give the name of the queue once more", "invalid": "give the name of the queue"},
+        metadata={"description": "The name of the queue once more."},
+    )
+
+
+class Purged(ma.Schema):
+    """How many tasks were cancelled."""
+
+    purged = ma.fields.Integer(required=True)
+
+
+class Moving(ma.Schema):
+    """Where the tasks of a queue go."""
+
+    to = ma.fields.String(
+        required=True,
+        error_messages={"required": "required: the queue that they go to", "invalid": "give the name of a queue"},
+    )
+
+
+class Moved(ma.Schema):
+    """How many tasks were moved."""
+
+    moved = ma.fields.Integer(required=True)

@@ -1,0 +1,525 @@
+"""Limits: who has to wait, who is put forward when, and that nobody else is held up."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from minicelery import MiniCelery
+from minicelery.connection import Clients
+from minicelery.message import Delivery, Message
+from minicelery.options import task_settings
+from minicelery.states import FINISHED, Status
+from tests.conftest import make_app
+from tests.store.clock import Clock, install
+from tests.store.conftest import Desk
+
+Limited = Callable[..., None]
+
+
+@pytest.fixture
+def clock(app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    install(monkeypatch)
+    return Clock(app)
+
+
+@pytest.fixture
+def desk(app: MiniCelery, clock: Clock) -> Desk:
+    desk = Desk(app)
+    desk.hire("w", lease=1e6)
+    return desk
+
+
+def more(key: str = "", **options: Any) -> str:
+    """What a message has more than others, whose task has these limits and, if one is given, this key."""
+    keys = {"rate_limit": "rate_key", "concurrency": "concurrency_key"}
+    options |= {keys[name]: (lambda *_: key) for name in [*options] if key and name in keys}
+    gates = task_settings("add", options).limits.gates((), {})
+    return '{"gates":' + _quoted(gates) + "}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def ids(desk: Desk, count: int = 10, **options: Any) -> list[str]:
+    return [delivery.id for delivery in desk.claim(count=count, **options).deliveries]
+
+
+# ---- rates --------------------------------------------------------------------------------------
+
+
+def test_a_task_above_the_rate_waits_until_the_next_may_begin(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(rate_limit="1/s"))
+
+    assert ids(desk) == ["a"]
+    assert ids(desk) == []
+    assert desk.where("b") == ["WAITING", "waiting"]
+    desk.lawful()
+
+    clock.go_on(0.999)
+    assert desk.broker.admit() == pytest.approx(0.001)
+    assert ids(desk) == []
+
+    clock.go_on(0.001)
+    desk.broker.admit()
+    assert desk.where("b") == ["PENDING", "ready"]
+    desk.lawful()
+    assert ids(desk) == ["b"]
+    desk.lawful()
+
+
+def test_what_waits_for_its_rate_holds_nobody_up(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(rate_limit="1/s"))
+    desk.submit("c")
+
+    assert ids(desk) == ["a", "c"]
+
+
+def test_a_task_that_has_waited_is_the_next_one(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(rate_limit="1/s"))
+    assert ids(desk) == ["a"]
+    desk.submit("c", "d")
+
+    clock.go_on(1)
+    desk.broker.admit()
+
+    assert ids(desk) == ["b", "c", "d"]
+
+
+def test_those_who_wait_keep_their_order_and_priorities_go_first(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", more=more(rate_limit="1/s"))
+    assert ids(desk) == ["a"]
+    desk.submit("d", more=more(rate_limit="1/s")[:-1] + ',"priority":"9"}')
+    assert ids(desk) == []
+
+    order = []
+    for _ in range(3):
+        clock.go_on(1)
+        desk.broker.admit()
+        order += ids(desk)
+
+    assert order == ["d", "b", "c"]
+
+
+def test_each_key_has_a_rate_of_its_own(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more("acme", rate_limit="1/s"))
+    desk.submit("c", "d", more=more("other", rate_limit="1/s"))
+
+    assert ids(desk) == ["a", "c"]
+
+
+def test_a_late_start_is_made_up_for_by_one_that_is_early(desk: Desk, clock: Clock) -> None:
+    """Or no rate could be held: each start is late by the way to the worker."""
+    desk.submit("a", "b", "c", more=more(rate_limit="10/s"))
+    assert ids(desk) == ["a"]
+    ids(desk)
+
+    clock.go_on(0.15)
+    desk.broker.admit()
+    assert ids(desk) == ["b"]
+    clock.go_on(0.05)
+    desk.broker.admit()
+
+    assert ids(desk) == ["c"]
+
+
+def test_after_a_quiet_time_the_rate_holds_from_the_first_task_on(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", more=more(rate_limit="1/s"))
+    assert ids(desk) == ["a"]
+    clock.go_on(100)
+    desk.submit("b", "c", more=more(rate_limit="1/s"))
+
+    assert ids(desk) == ["b"]
+    assert ids(desk) == []
+
+
+# ---- concurrency --------------------------------------------------------------------------------
+
+
+def test_no_more_run_than_may_and_the_next_begins_when_one_has_ended(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", "d", more=more(concurrency=2))
+    first = desk.claim(count=10)
+    assert [one.id for one in first.deliveries] == ["a", "b"]
+    assert ids(desk) == []
+    desk.lawful()
+
+    desk.settle(first.deliveries[0])
+
+    assert desk.where("c") == ["PENDING", "ready"]
+    assert desk.where("d") == ["WAITING", "waiting"]
+    assert desk.app.clients.commands.llen(desk.app.keys.bell("default")) > 0
+    assert ids(desk) == ["c"]
+    desk.lawful()
+
+
+@pytest.mark.parametrize("end", ["settle", "fail", "retry", "release", "recover", "pass_on", "cancel"])
+def test_whatever_ends_a_run_frees_its_slot(desk: Desk, clock: Clock, end: str) -> None:
+    desk.submit("a", "b", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+
+    match end:
+        case "settle":
+            desk.settle(delivery)
+        case "fail":
+            desk.fail(delivery)
+        case "retry":
+            desk.settle(delivery, Status.RETRYING, '{"type":"E","message":"m","traceback":""}', delay=100)
+        case "release":
+            desk.broker.release("w", [(delivery.id, delivery.token)])
+        case "recover":
+            desk.broker.recover("w", ["a"])
+            desk.hire("w", lease=1e6)
+        case "pass_on":
+            desk.broker.pass_on("w", delivery.id, delivery.token, "{}")
+        case "cancel":
+            desk.broker.cancel(["a"])
+            assert ids(desk) == []  # its run still goes on
+            desk.settle(delivery)
+
+    assert sorted(set(ids(desk))) in (["b"], ["a"])
+    desk.lawful()
+
+
+def test_a_run_that_is_told_of_twice_frees_one_slot(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+
+    desk.settle(delivery)
+    desk.settle(delivery)
+
+    assert ids(desk) == ["b"]
+    assert ids(desk) == []
+
+
+def test_both_limits_of_a_task_hold(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", more=more(rate_limit="1/s", concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    clock.go_on(1)
+    desk.broker.admit()
+    assert ids(desk) == []
+
+    desk.settle(delivery)
+    assert ids(desk) == ["b"]
+
+
+# ---- those who are gone while they wait -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["b", "c"])
+def test_who_is_cancelled_while_it_waits_or_is_put_forward_holds_up_nobody(desk: Desk, clock: Clock, who: str) -> None:
+    desk.submit("a", "b", "c", "d", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    desk.settle(delivery)
+    assert desk.where("b") == ["PENDING", "ready"]
+
+    assert desk.broker.cancel([who]) == [Status.CANCELLED]
+
+    desk.lawful()
+    assert ids(desk) == [{"b": "c", "c": "b"}[who]]
+    desk.lawful()
+
+
+def test_who_expires_when_it_is_put_forward_holds_up_nobody(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "c", more=more(concurrency=1))
+    delivery = desk.take()
+    desk.submit("b", more=more(concurrency=1)[:-1] + ',"expires_in":"5","priority":"9"}')
+    ids(desk)
+    desk.settle(delivery)
+    assert desk.where("b") == ["PENDING", "ready"]
+
+    clock.go_on(6)
+
+    assert ids(desk) == []
+    assert desk.where("b") == ["EXPIRED"]
+    assert ids(desk) == ["c"]
+
+
+def test_what_a_foreign_hand_has_left_in_the_slots_is_given_back(desk: Desk, clock: Clock) -> None:
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    commands.zadd(keys.slots("slots/add"), {"nobody": 1})
+    desk.submit("a", more=more(concurrency=1))
+    assert ids(desk) == []
+
+    clock.go_on(5)
+    desk.broker.admit()
+
+    assert ids(desk) == ["a"]
+
+
+# ---- what operators set ---------------------------------------------------------------------------
+
+
+def test_a_limit_set_at_run_time_goes_before_that_of_the_code(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_task("add", concurrency=2)
+    desk.submit("a", "b", "c", more=more(concurrency=1))
+
+    assert ids(desk) == ["a", "b"]
+
+
+def test_a_limit_can_be_set_for_a_name_that_has_none(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_task("add", rate="1/s")
+    desk.submit("a", "b")
+
+    assert ids(desk) == ["a"]
+    clock.go_on(1)
+    desk.broker.admit()
+    assert ids(desk) == ["b"]
+
+
+def test_a_limit_that_is_taken_away_lets_all_go_on(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_task("add", concurrency=1)
+    desk.submit(*"abcd")
+    assert ids(desk) == ["a"]
+    assert ids(desk) == []
+
+    desk.app.limits.clear_task("add")
+    desk.broker.admit()
+
+    assert ids(desk) == ["b", "c", "d"]
+    desk.lawful()
+
+
+def test_the_tasks_of_a_paused_name_wait_and_the_others_run(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.pause_task("add", by="ops", reason="the mail server is down")
+    desk.submit("a", "b")
+    desk.submit("c", name="other")
+
+    assert ids(desk) == ["c"]
+    assert desk.where("a") == ["WAITING", "waiting"]
+    desk.lawful()
+
+    assert desk.app.limits.resume_task("add")
+    assert desk.broker.admit() is None
+    assert ids(desk) == ["a", "b"]
+    assert not desk.app.limits.resume_task("add")
+
+
+def test_a_paused_queue_gives_nothing_and_rings_when_it_goes_on(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", more='{"priority":"9"}')
+    desk.submit("b")
+    desk.submit("c", queue="other")
+    desk.app.limits.pause_queue("default")
+    bell = desk.app.keys.bell("default")
+
+    assert ids(desk, queues=("default", "other")) == ["c"]
+    assert desk.where("a") == ["PENDING", "ready"]
+    desk.claim(queues=("default",), woken=True)
+    assert desk.app.clients.commands.llen(bell) == 0
+    desk.lawful()
+
+    assert desk.app.limits.resume_queue("default")
+    assert desk.app.clients.commands.llen(bell) > 0
+    assert ids(desk, queues=("default", "other")) == ["a", "b"]
+
+
+def test_a_queue_gives_no_more_than_may_run_and_rings_when_one_has_ended(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_queue("default", concurrency=2)
+    desk.submit(*"abc")
+    desk.submit("d", queue="other")
+    first = desk.claim(count=10, queues=("default", "other")).deliveries
+    assert [one.id for one in first] == ["a", "b", "d"]
+    assert desk.where("c") == ["PENDING", "ready"]
+
+    desk.settle(first[0])
+
+    assert desk.app.clients.commands.llen(desk.app.keys.bell("default")) > 0
+    assert ids(desk) == ["c"]
+
+
+def test_what_is_set_is_shown(desk: Desk, clock: Clock) -> None:
+    limits = desk.app.limits
+    limits.set_task("add", rate="100/m", concurrency=3)
+    limits.pause_task("add", by="ops")
+    limits.set_queue("mail", concurrency=2)
+
+    queue, task = limits.all()
+
+    assert (queue.kind, queue.name, queue.concurrency, queue.pause) == ("queue", "mail", 2, None)
+    assert (task.kind, task.name, task.rate, task.concurrency) == ("task", "add", "100/m", 3)
+    assert task.pause
+    assert (task.pause.by, task.pause.since) == ("ops", clock.now)
+
+
+# ---- all of it in random order --------------------------------------------------------------------
+
+NAMES = ("a", "b")
+KEYS = ("x", "y")
+INTERVAL, SLOTS = 1.0, 2
+_runs = itertools.count()
+
+
+@dataclass
+class Seen:
+    """What a test has seen, by key: when tasks began, and which run."""
+
+    starts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    running: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+class Machine(RuleBasedStateMachine):
+    """Limited and other tasks come and go; no limit is ever passed, and in the end nothing is stuck."""
+
+    clients: Clients
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.app = make_app(self.clients, f"gates{next(_runs)}")
+        self.clock = Clock(self.app)
+        self.desk = Desk(self.app)
+        self.desk.hire("w", "v", lease=1e9)
+        self.seen = Seen()
+        self.kinds: dict[str, tuple[str, str]] = {}
+        self.held: dict[str, tuple[str, Delivery]] = {}
+        self.numbers = itertools.count(1)
+
+    def teardown(self) -> None:
+        try:
+            self._drain()
+        finally:
+            commands = self.clients.commands
+            if keys := list(commands.scan_iter(f"{self.app.keys.prefix}*")):
+                commands.delete(*keys)
+
+    def _drain(self) -> None:
+        for name in NAMES:
+            self.app.limits.resume_task(name)
+        for queue in ("default", "other"):
+            self.app.limits.resume_queue(queue)
+        for _ in range(300):
+            self.clock.go_on(1)
+            for task in [*self.held]:
+                self._end(task, Status.SUCCESS)
+            self.desk.broker.admit()
+            self.desk.broker.promote(early=True)
+            self.claim("w", 3, quarantine=False)
+            self.claim("w", 3, quarantine=True)
+            if not self.held and not self._unfinished():
+                return
+        raise AssertionError(f"stuck: {self._unfinished()}")
+
+    def _unfinished(self) -> list[str]:
+        records = self.app.inspector.tasks([*self.kinds])
+        return [record.id for record in records if record and record.status not in FINISHED]
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        key=st.sampled_from(KEYS),
+        kind=st.sampled_from(["rate", "slots", "both", "free"]),
+        queue=st.sampled_from(["default", "other"]),
+        priority=st.sampled_from(["", ',"priority":"9"']),
+        count=st.integers(1, 4),
+    )
+    def submit(self, name: str, key: str, kind: str, queue: str, priority: str, count: int) -> None:
+        options: dict[str, Any] = {}
+        if kind in ("rate", "both"):
+            options["rate_limit"] = f"{1 / INTERVAL:g}/s"
+        if kind in ("slots", "both"):
+            options["concurrency"] = SLOTS
+        text = more(key, **options)[:-1] + priority + "}"
+        for _ in range(count):
+            task = f"t{next(self.numbers)}"
+            self.kinds[task] = (kind, f"{name}/{key}")
+            self.desk.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, more=text)])
+
+    @rule(worker=st.sampled_from(["w", "v"]), count=st.integers(1, 5), quarantine=st.sampled_from([False, False, True]))
+    def claim(self, worker: str, count: int, quarantine: bool) -> None:
+        options: dict[str, Any] = {"costs": {"a": 1, "b": 1}, "budget": 100, "quarantine": quarantine}
+        claimed = self.desk.claim(worker, count, ("default", "other"), **options)
+        assert claimed.dropped == ()
+        for delivery in claimed.deliveries:
+            kind, key = self.kinds[delivery.id]
+            self.held[delivery.id] = (worker, delivery)
+            if kind in ("rate", "both"):
+                self.seen.starts[key].append(self.clock.now)
+            if kind in ("slots", "both"):
+                self.seen.running[key].add(delivery.id)
+
+    def _end(self, task: str, status: Status, delay: float = 0.0) -> None:
+        worker, delivery = self.held.pop(task)
+        body = "1" if status is Status.SUCCESS else '{"type":"E","message":"m","traceback":""}'
+        self.desk.settle(delivery, status, body, delay, worker)
+        for running in self.seen.running.values():
+            running.discard(task)
+
+    @rule(data=st.data(), status=st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.FAILED, Status.RETRYING]))
+    def settle(self, data: st.DataObject, status: Status) -> None:
+        if self.held:
+            self._end(data.draw(st.sampled_from(sorted(self.held))), status)
+
+    @rule(worker=st.sampled_from(["w", "v"]))
+    def a_worker_is_lost(self, worker: str) -> None:
+        self.desk.broker.recover(worker, ["*"])
+        for task in [task for task, (who, _) in self.held.items() if who == worker]:
+            del self.held[task]
+            for running in self.seen.running.values():
+                running.discard(task)
+        self.desk.hire(worker, lease=1e9)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        waiting = [task for task in self._unfinished() if task not in self.held]
+        if waiting:
+            self.desk.broker.cancel([data.draw(st.sampled_from(sorted(waiting)))])
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 2.5]))
+    def time_goes_on(self, seconds: float) -> None:
+        self.clock.go_on(seconds)
+        self.desk.broker.admit()
+
+    @rule()
+    def delayed_tasks_come(self) -> None:
+        self.desk.broker.promote(early=True)
+
+    @rule(name=st.sampled_from(NAMES), on=st.booleans())
+    def a_name_is_paused(self, name: str, on: bool) -> None:
+        if on:
+            self.app.limits.pause_task(name)
+        else:
+            self.app.limits.resume_task(name)
+
+    @rule(queue=st.sampled_from(["default", "other"]), on=st.booleans())
+    def a_queue_is_paused(self, queue: str, on: bool) -> None:
+        if on:
+            self.app.limits.pause_queue(queue)
+        else:
+            self.app.limits.resume_queue(queue)
+
+    @invariant()
+    def no_limit_is_passed(self) -> None:
+        for key, running in self.seen.running.items():
+            assert len(running) <= SLOTS, key
+        for key, starts in self.seen.starts.items():
+            for first, last in itertools.combinations(range(len(starts)), 2):
+                most = (starts[last] - starts[first] + 1) / INTERVAL + 1
+                assert last - first + 1 <= most + 1e-6, (key, starts)
+
+    @invariant()
+    def every_task_is_in_exactly_one_place(self) -> None:
+        assert [str(violation) for violation in self.app.doctor.violations()] == []
+
+
+def test_no_limit_is_passed_and_nothing_is_stuck(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr(Machine, "clients", real_clients, raising=False)
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            phases=(Phase.generate,),
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
