@@ -328,7 +328,7 @@ local function gatekeeper(at)
   end
 
   -- A late start is made up for, as long as it was not too late: else no rate could be held exactly.
-  function keeper.slack(interval) return math.max(0.1, math.min(interval, 1)) end
+  function keeper.slack(interval) return math.max(0.25, math.min(interval, 1)) end
 
   -- Whether a task at the head of its list has to wait: its room and the gate, or only its room where others wait before it.
   function keeper.stop(task)

@@ -2,6 +2,7 @@
 
 from .guards_in_python import GUARDS_IN_PYTHON
 from .guards_of_claims import GUARDS_OF_CLAIMS
+from .guards_of_gates import GUARDS_OF_GATES
 from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_repair import GUARDS_OF_REPAIR
@@ -9,6 +10,7 @@ from .guards_of_states import GUARDS_OF_STATES
 
 MUTATIONS = (
     *GUARDS_OF_CLAIMS,
+    *GUARDS_OF_GATES,
     *GUARDS_OF_STATES,
     *GUARDS_OF_PLACES,
     *GUARDS_OF_REPAIR,

@@ -282,3 +282,44 @@ def test_the_doctor_finds_fault_with_a_server_that_may_drop_tasks(run: Run, own:
     assert (warned.returncode, [done.returncode for done in refused]) == (0, [1, 1])
     assert "keeps nothing on disk" in warned.stderr
     assert all("maxmemory-policy is allkeys-lru" in done.stderr for done in refused)
+
+
+def test_a_name_is_limited_and_a_queue_paused_from_the_command_line(run: Run, crew: Crew) -> None:
+    limited = run("limits", "set", "--task", "add", "--rate", "100/m", "--concurrency", "3")
+    paused = run("pause", "--queue", "default", "--by", "ops")
+
+    assert (limited.returncode, paused.returncode) == (0, 0)
+    assert json.loads(limited.stdout)["rate_limit"] == "100/m"
+    assert json.loads(paused.stdout)["paused"]["by"] == "ops"
+    listed = [json.loads(line) for line in run("limits", "list").stdout.splitlines()]
+    assert [(one["kind"], one["name"]) for one in listed] == [("queue", "default"), ("task", "add")]
+
+    assert json.loads(run("resume", "--queue", "default").stdout)["paused"] is None
+    assert json.loads(run("limits", "clear", "--task", "add").stdout)["rate_limit"] is None
+    assert run("limits", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pause",), "give --queue or --task"),
+        (("limits", "set", "--queue", "mail", "--rate", "1/s"), "a queue has no rate"),
+        (("limits", "set", "--queue", "mail"), "nothing to set"),
+        (("limits", "set", "--task", "add", "--rate", "fast"), "is not a rate"),
+    ],
+)
+def test_a_limit_that_has_no_sense_is_refused(run: Run, crew: Crew, arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_queue_is_moved_and_purged_from_the_command_line(run: Run, crew: Crew, tasks: MiniCelery) -> None:
+    tasks.submit_many(tasks.tasks.find("add").s(number, 1) for number in range(3))
+
+    assert run("move", "default", "later").stdout == "3\n"
+    refused = run("purge", "later")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert run("purge", "later", "--yes").stdout == "3\n"
+    assert run("queues").stdout == "dead_letter\t0\n"

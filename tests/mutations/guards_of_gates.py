@@ -1,0 +1,130 @@
+"""Guards of limits and pauses: nobody passes who may not, and whoever waits goes on."""
+
+from .mutation import Mutation
+
+_LUA = "minicelery/lua"
+_GATES = "store/test_gates.py"
+_WALK = f"{_GATES}::test_no_limit_is_passed_and_nothing_is_stuck"
+
+GUARDS_OF_GATES = (
+    Mutation(
+        "a slot that is taken is not counted in the same claim",
+        "one claim takes more than may run",
+        f"{_LUA}/prelude.lua",
+        "        state.used = state.used + 1\n",
+        "",
+        (f"{_GATES}::test_no_more_run_than_may_and_the_next_begins_when_one_has_ended",),
+    ),
+    Mutation(
+        "a slot is not taken",
+        "more run at once than may",
+        f"{_LUA}/prelude.lua",
+        "        redis.call('ZADD', key.slots(gate.id), stamp(at), id)\n",
+        "",
+        (f"{_GATES}::test_no_more_run_than_may_and_the_next_begins_when_one_has_ended",),
+    ),
+    Mutation(
+        "a start is not counted for its rate",
+        "a rate is not held",
+        f"{_LUA}/prelude.lua",
+        "        redis.call('HSET', key.gate(gate.id), 'tat', stamp(tat))\n",
+        "",
+        (f"{_GATES}::test_a_task_above_the_rate_waits_until_the_next_may_begin",),
+    ),
+    Mutation(
+        "a late start is not made up for",
+        "no rate is reached, as each start is late by the way to the worker",
+        f"{_LUA}/prelude.lua",
+        "is_awaited and at - keeper.slack(gate.value) or at)",
+        "at)",
+        (f"{_GATES}::test_a_late_start_is_made_up_for_by_one_that_is_early",),
+    ),
+    Mutation(
+        "who comes later passes those who wait",
+        "a task waits for ever while others of its key go by",
+        f"{_LUA}/prelude.lua",
+        "    if task.pass ~= name and room(name).count > 0 then return {room = name} end\n",
+        "",
+        (_WALK, f"{_GATES}::test_who_comes_later_stands_behind_those_who_wait"),
+    ),
+    Mutation(
+        "a freed slot is told to nobody",
+        "who waits for it waits until a timetable comes round",
+        f"{_LUA}/prelude.lua",
+        "        keeper.wake(gate_id)\n      end\n    end\n    redis",
+        "      end\n    end\n    redis",
+        (f"{_GATES}::test_no_more_run_than_may_and_the_next_begins_when_one_has_ended",),
+    ),
+    Mutation(
+        "who was put forward and is cancelled is waited for",
+        "its room stands still",
+        f"{_LUA}/prelude.lua",
+        "  if task.pass then gatekeeper(at).lose(id, task.pass) end\nend\n\n-- The run",
+        "end\n\n-- The run",
+        (f"{_GATES}::test_who_is_cancelled_while_it_waits_or_is_put_forward_holds_up_nobody",),
+    ),
+    Mutation(
+        "who was put forward and has expired is waited for",
+        "its room stands still",
+        f"{_LUA}/claim.lua",
+        "  if one[2].pass then gates().lose(one[1], one[2].pass) end\n",
+        "",
+        (f"{_GATES}::test_who_expires_when_it_is_put_forward_holds_up_nobody",),
+    ),
+    Mutation(
+        "a lost worker keeps its slots",
+        "a limit of n is soon one of none",
+        f"{_LUA}/recover.lua",
+        "  if one.more then close_run(one.id, at) end\n",
+        "",
+        (f"{_GATES}::test_whatever_ends_a_run_frees_its_slot",),
+    ),
+    Mutation(
+        "what is given back keeps its slots",
+        "after a restart of the workers nothing of the name runs",
+        f"{_LUA}/release.lua",
+        "  if more then close_run(id, at) end\n",
+        "",
+        (f"{_GATES}::test_whatever_ends_a_run_frees_its_slot",),
+    ),
+    Mutation(
+        "a cancelled task frees its slot while it still runs",
+        "more run at once than may",
+        f"{_LUA}/cancel.lua",
+        "  leave_indexes(id, task.expires, task.tags)\n  tell(id, task)",
+        "  leave_indexes(id, task.expires, task.tags)\n  close_run(id, at)\n  tell(id, task)",
+        (f"{_GATES}::test_whatever_ends_a_run_frees_its_slot",),
+    ),
+    Mutation(
+        "a paused queue is claimed from",
+        "a pause does nothing",
+        f"{_LUA}/claim.lua",
+        "  if found[1] then queue.limit = 0 end\n",
+        "",
+        (f"{_GATES}::test_a_paused_queue_gives_nothing_and_rings_when_it_goes_on",),
+    ),
+    Mutation(
+        "the lists of a paused queue are forgotten",
+        "what has a priority there is never claimed again",
+        f"{_LUA}/claim.lua",
+        "source.priority and not source.is_shut then",
+        "source.priority then",
+        (f"{_GATES}::test_a_paused_queue_gives_nothing_and_rings_when_it_goes_on",),
+    ),
+    Mutation(
+        "the tasks of a queue take no slots of it",
+        "its limit is never reached",
+        f"{_LUA}/claim.lua",
+        "    if one[3] then redis.call('ZADD', key.slots(one[3]), stamp(at), id) end\n",
+        "",
+        (f"{_GATES}::test_a_queue_gives_no_more_than_may_run_and_rings_when_one_has_ended",),
+    ),
+    Mutation(
+        "slots of tasks that are gone are kept",
+        "what a foreign hand has deleted holds a slot for ever",
+        f"{_LUA}/admit.lua",
+        "    if kind == 'slots' then check_slots(gate) end\n",
+        "",
+        (f"{_GATES}::test_what_a_foreign_hand_has_left_in_the_slots_is_given_back",),
+    ),
+)
