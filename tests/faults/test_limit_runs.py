@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tests.faults.limit_runs import RATE, LimitOptions, most_at_once, run, surplus_and_rate
+from tests.faults.limit_runs import LimitOptions, most_at_once, run, surplus_and_rate
+from tests.faults.limit_tasks import RATE
 
 
 def test_no_limit_is_passed_while_workers_are_killed(tmp_path: Path) -> None:
