@@ -2,7 +2,14 @@
 
 from .app import MiniCelery
 from .context import TaskContext
-from .errors import MiniCeleryError, RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
+from .errors import (
+    MiniCeleryError,
+    RedisUnavailable,
+    ResultTimeout,
+    SoftTimeLimitExceeded,
+    TaskFailed,
+    TaskNotFound,
+)
 from .outcome import Retry
 from .result import AsyncResult
 from .states import Status
@@ -17,6 +24,7 @@ __all__ = [
     "ResultTimeout",
     "Retry",
     "Signature",
+    "SoftTimeLimitExceeded",
     "Status",
     "Task",
     "TaskContext",

@@ -113,6 +113,8 @@ class WithNegativeNumbers(click.Command):
 @click.option("--priority", type=int, metavar="0..9", help="Within its queue, 9 first. Default: the task's own.")
 @click.option("--tag", "tags", multiple=True, help="A name to cancel it by; repeatable.")
 @click.option("--max-retries", type=int)
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on.")
+@click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end.")
 @click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")

@@ -148,6 +148,17 @@ class TimeLimitExceeded(MiniCeleryError):
     """A run took longer than its ``time_limit``; it was given up on, and whatever it still does is in vain."""
 
 
+class SoftTimeLimitExceeded(MiniCeleryError):
+    """Raised in a task that runs for longer than its ``soft_time_limit``: catch it to clean up, and end soon.
+
+    It comes once a run, before the next step of Python code: not while the task is in C code or waits for a lock, a
+    sleep or an answer, until that returns. In a process of its own (``isolation="process"``) waits end for it, too.
+    """
+
+    def __init__(self, detail: str = "the run took longer than its soft time limit") -> None:
+        super().__init__(detail)
+
+
 # ---- Redis and servers --------------------------------------------------------------------------
 
 

@@ -13,9 +13,8 @@ from .keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
 from .rates import interval_of
+from .time_limits import NO_TIME_LIMITS, TIME_LIMITS, TimeLimits
 
-#: Whether a limit is over is looked at four times a second.
-SHORTEST_LIMIT = 0.1
 #: Tags of one task.
 MOST_TAGS = 20
 #: Runs at the same time that a limit may allow.
@@ -40,6 +39,7 @@ class TaskOptions(TypedDict, total=False):
     )  #: exceptions that are retried; default (Exception,)
     no_retry_for: type[BaseException] | tuple[type[BaseException], ...]  #: exceptions of those that are not
     time_limit: float | None  #: seconds after which a run is given up on and counts as failed; default None
+    soft_time_limit: float | None  #: seconds after which it gets a ``SoftTimeLimitExceeded``; less than time_limit
     rate_limit: str | float | None  #: starts in a period by all workers together, such as "100/m"; a number: a second
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
@@ -59,6 +59,8 @@ class CallOptions(TypedDict, total=False):
     max_retries: int | None
     tags: Sequence[str] | None  #: names under which tasks can be cancelled together
     task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
+    time_limit: float | None  #: instead of the task's
+    soft_time_limit: float | None  #: instead of the task's
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class TaskSettings:
     queue: str
     max_retries: int
     policy: RetryPolicy
-    time_limit: float | None = None
+    time_limits: TimeLimits = NO_TIME_LIMITS
     priority: int = NORMAL_PRIORITY
     limits: Limits = Limits()
 
@@ -114,7 +116,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         queue=check_queue(options.get("queue", "default")),
         max_retries=check_max_retries(options.get("max_retries", 3)),
         policy=policy,
-        time_limit=_time_limit(options.get("time_limit")),
+        time_limits=NO_TIME_LIMITS.replaced(options),
         priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
         limits=_limits(options),
     )
@@ -141,6 +143,7 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
         check_queue(given["queue"])
     if "max_retries" in given:
         check_max_retries(given["max_retries"])
+    NO_TIME_LIMITS.replaced(given)
     if "task_id" in given:
         check_name(given["task_id"], "/task_id")
     return cast(CallOptions, given)
@@ -162,6 +165,8 @@ def more_of(options: CallOptions, priority: int = NORMAL_PRIORITY, gates: str = 
         found["expires_in"] = f"{expires:.3f}"
     if tags := options.get("tags"):
         found["tags"] = " ".join(tags)
+    if limits := {name: value for name in TIME_LIMITS if (value := options.get(name)) is not None}:
+        found["options"] = codec.write(limits)
     return codec.write(found) if found else ""
 
 
@@ -199,10 +204,6 @@ def _number(value: object, pointer: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= MAX_DELAY:
         raise InvalidInput(f"{value!r:.100} is out of range; use a number of at least {low}", pointer)
     return value
-
-
-def _time_limit(value: object) -> float | None:
-    return None if value is None else _number(value, "/time_limit", SHORTEST_LIMIT)
 
 
 def _limits(options: TaskOptions) -> Limits:

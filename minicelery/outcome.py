@@ -17,7 +17,7 @@ MAX_DELAY = 366 * 86_400.0
 MOST_CRASHES, MOST_SOLO_CRASHES, MOST_CRASHES_IN_ALL = 2, 3, 10
 _MOST_TRACEBACK = 16_384
 _MOST_MESSAGE = 4_096
-_ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "task.py", "codec.py")}
+_ENGINE = {Path(__file__).with_name(name) for name in ("executor.py", "interrupt.py", "task.py", "codec.py")}
 
 
 def check_countdown(value: object) -> float:

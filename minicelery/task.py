@@ -47,7 +47,7 @@ class Task(Generic[P, R]):
         self.settings = settings
         self.name = settings.name
         self.policy = settings.policy
-        self.time_limit = settings.time_limit
+        self.time_limits = settings.time_limits
         self._more = more_of(_NO_OPTIONS, settings.priority)  # of a call without options, but for its limits
         self._submit = submit
         self._new_id = new_id
@@ -79,7 +79,7 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
-        ``priority``, ``max_retries``, ``tags``, ``task_id``."""
+        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``tags``, ``task_id``."""
         return self._submit(self.message(args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
@@ -96,6 +96,7 @@ class Task(Generic[P, R]):
             return Message(
                 self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
             )
+        settings.time_limits.replaced(chosen)  # those of the call must go with those of the task
         gates = settings.limits.gates(args, kwargs) if settings.limits else ""
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(

@@ -9,6 +9,7 @@ from ..keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from ..options import MOST_TAGS
 from ..outcome import MAX_DELAY, MAX_RETRIES
 from ..states import Status
+from ..time_limits import SHORTEST_LIMIT
 
 
 class Number(ma.fields.Float):
@@ -56,6 +57,10 @@ def _any_json(**more: Any) -> ma.fields.Raw:
     return ma.fields.Raw(allow_none=True, **more)
 
 
+def _seconds(description: str) -> Number:
+    return Number(SHORTEST_LIMIT, MAX_DELAY, allow_none=True, metadata={"description": description})
+
+
 def _text(description: str, **metadata: str) -> ma.fields.String:
     """A text that may be left out; null counts as left out."""
     return ma.fields.String(
@@ -94,6 +99,10 @@ class Submission(ma.Schema):
     )
     queue = _text("Default: the task's own queue.", example="default")
     max_retries = Whole(0, MAX_RETRIES, allow_none=True, metadata={"example": 3})
+    time_limit = _seconds("Seconds after which a run is given up on. Default: the task's own.")
+    soft_time_limit = _seconds(
+        "Seconds after which a run is told to end, less than time_limit. Default: the task's own."
+    )
     countdown = Number(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
     eta = ma.fields.AwareDateTime(
         format="iso",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..broker import Broker
 from ..doorbell import Doorbell
+from ..interrupt import Run
 from ..message import Delivery
 from ..outcome import Outcome
 from ..trouble import Trouble
@@ -33,6 +34,7 @@ class Bench:
     world: World
     stopping: threading.Event
     limit: Callable[[Delivery], Limit | None] = lambda _: None
+    interrupt: Callable[[Run, type[BaseException]], bool] = lambda *_: False
     knows: Callable[[str], bool] = lambda _: True
     cancelled: Callable[[Delivery], bool] = lambda _: False
     after_task: Callable[[], None] = lambda: None

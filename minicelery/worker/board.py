@@ -31,7 +31,7 @@ _LIMITS = struct.Struct("<ddd")
 #: When a thread has asked for work, under which number and nonce.
 _QUESTION = struct.Struct("<dQ15p")
 _TRAY_HEAD = struct.Struct("<dQ")
-_UNLIMITED = float("inf")
+UNLIMITED = float("inf")
 
 
 class Count(IntEnum):
@@ -60,10 +60,14 @@ _NOTHING, _CLAIMED, _BEGUN = map(int, Hand)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How long a run may take, in seconds, and after how many it is tried again then (None: it has failed for good)."""
+    """How long a run may take, in seconds, and after how many it is tried again then (None: it has failed for good).
 
-    seconds: float
+    After ``soft`` seconds it is told to end. That is not on the board, as nobody can tell it so from outside.
+    """
+
+    seconds: float = UNLIMITED
     retry_after: float | None = None
+    soft: float = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +206,12 @@ class Board:
             retry_after = -1.0 if limit.retry_after is None else limit.retry_after
             _LIMITS.pack_into(self._memory, base + _LIMIT, now + limit.seconds, limit.seconds, retry_after)
         else:
-            _LIMITS.pack_into(self._memory, base + _LIMIT, _UNLIMITED, _UNLIMITED, -1.0)
+            _LIMITS.pack_into(self._memory, base + _LIMIT, UNLIMITED, UNLIMITED, -1.0)
         self._memory[base + _STATE] = _BEGUN
 
     def lift_limit(self, thread: int) -> None:
         """The run is over, or given up; what is left is to record it."""
-        _REAL.pack_into(self._memory, _base(thread) + _LIMIT, _UNLIMITED)
+        _REAL.pack_into(self._memory, _base(thread) + _LIMIT, UNLIMITED)
 
     def drop(self, thread: int) -> None:
         """The thread's task has ended, or is given back."""
@@ -234,7 +238,7 @@ class Board:
         task_id, token, name = texts
         begun = hand == Hand.BEGUN
         limit = Limit(seconds, None if retry_after < 0 else retry_after)
-        return Held(thread, native, task_id, name, token, begun, deadline if begun else _UNLIMITED, limit)
+        return Held(thread, native, task_id, name, token, begun, deadline if begun else UNLIMITED, limit)
 
     def totals(self) -> dict[Count, int]:
         """The counters, summed over the threads."""

@@ -13,13 +13,14 @@ from ..app import MiniCelery, read_config
 from ..broker import Broker
 from ..doorbell import Doorbell
 from ..errors import MiniCeleryError, RedisUnavailable
+from ..executor import Executor
 from ..loading import load_app
 from ..message import Delivery
 from ..scripts import Scripts
 from ..states import Status
 from ..trouble import Trouble
 from .bench import Bench
-from .board import OFFICE, Board, Count, Limit
+from .board import OFFICE, UNLIMITED, Board, Count, Limit
 from .buffer import NEVER
 from .cancellations import Cancellations
 from .exchange import COUNTS, end_of
@@ -53,17 +54,19 @@ class Child:
         self._cancellations = Cancellations(
             order.worker, app.clients.blocking, app.keys, app.inspector, app.world, self._in_hand
         )
+        executor = app.make_executor(cancelled=self._cancellations.has)
         self._bench = Bench(
             worker=order.worker,
             queues=config.queues,
             broker=app.broker,
             doorbell=Doorbell(app.clients.blocking, app.keys),
-            execute=app.make_executor(cancelled=self._cancellations.has).execute,
+            execute=executor.execute,
             board=self._board,
             trouble=Trouble(_log, app.world),
             world=app.world,
             stopping=self._stopping,
-            limit=lambda delivery: _limit(app, delivery),
+            limit=lambda delivery: _limit(executor, delivery),
+            interrupt=executor.interrupts.interrupt,
             knows=app.tasks.__contains__,
             cancelled=self._cancellations.has,
             after_task=self._after_task,
@@ -93,9 +96,9 @@ class Child:
 
     def _until_stopped(self, selector: selectors.BaseSelector) -> None:
         now = self._world.monotonic
-        stopped_at, worked_at = float("inf"), now()
+        stopped_at, worked_at, next_limit = float("inf"), now(), float("inf")
         while self._pool.alive and not self._is_over(now() - stopped_at):
-            for key, _ in selector.select(_TICK):
+            for key, _ in selector.select(max(0.0, min(_TICK, next_limit - now()))):
                 if key.fd == self._done_read:
                     os.read(self._done_read, 100)
                     continue
@@ -109,7 +112,7 @@ class Child:
                     stopped_at = now()
                     self._stop_claiming()
             self._board.tick(now())
-            self._pool.give_up_on_overdue()
+            next_limit = self._pool.keep_limits()
             if self._has_work():
                 worked_at = now()
             self._look_for_retirement(now() - worked_at)
@@ -198,12 +201,13 @@ class Child:
         return 0
 
 
-def _limit(app: MiniCelery, delivery: Delivery) -> Limit | None:
-    limit = app.executor.limit(delivery)
-    if limit is None:
+def _limit(executor: Executor, delivery: Delivery) -> Limit | None:
+    found = executor.time_limits(delivery)
+    if found is None:
         return None
-    seconds, outcome = limit
-    return Limit(seconds, outcome.delay if outcome.status is Status.RETRYING else None)
+    (hard, soft), outcome = found
+    retry_after = outcome.delay if outcome.status is Status.RETRYING else None
+    return Limit(hard or UNLIMITED, retry_after, soft or UNLIMITED)
 
 
 def _peak_memory() -> int:

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+from dataclasses import dataclass
 
 from .. import codec, logs
+from ..interrupt import Run
 from ..message import Delivery
 from ..outcome import Outcome, describe_error
 from ..states import Status
@@ -17,6 +19,15 @@ from .pace import PATIENCE
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 
 
+@dataclass(slots=True)
+class SoftLimit:
+    """When a run is to be told that its time is over, on the monotonic clock, and whether it has been."""
+
+    run: Run
+    at: float
+    is_told: bool = False
+
+
 class Consumer:
     """The loop of one thread. It ends only when the child stops or gives up on what the thread is running, whatever
     tasks and Redis do."""
@@ -26,7 +37,8 @@ class Consumer:
         self._thread = thread
         self._exchange = Exchange(bench, thread)
         self._lock = threading.Lock()
-        self._running: tuple[str, str] | None = None
+        self._running: Run | None = None
+        self.soft_limit: SoftLimit | None = None
         self.ident: int | None = None
         self.has_ended = False
         self.is_given_up = False
@@ -64,7 +76,7 @@ class Consumer:
         with self._lock:
             if self._running != (task_id, token):
                 return False
-            self._running, self.is_given_up = None, True
+            self._running, self.soft_limit, self.is_given_up = None, None, True
             self._bench.board.lift_limit(self._thread)
             return True
 
@@ -84,7 +96,10 @@ class Consumer:
         self._running = (delivery.id, delivery.token)
         begun = bench.world.monotonic()
         try:
-            bench.board.begin(self._thread, begun, bench.limit(delivery))
+            limit = bench.limit(delivery)
+            bench.board.begin(self._thread, begun, limit)
+            if limit:
+                self.soft_limit = SoftLimit((delivery.id, delivery.token), begun + limit.soft)
             if claimed_at < bench.board.recalled_at:  # only now, when our parent can see that it may begin
                 self._return(claimed_at, delivery)
                 return
@@ -109,7 +124,7 @@ class Consumer:
         nothing moved in this process."""
         bench = self._bench
         with self._lock:
-            self._running = None
+            self._running = self.soft_limit = None
         bench.board.drop(self._thread)
         self._exchange.hand_back([*bench.buffer.late(bench.board.recalled_at), (claimed_at, delivery)])
 
@@ -121,7 +136,7 @@ class Consumer:
         """
         bench = self._bench
         with self._lock:
-            self._running = None
+            self._running = self.soft_limit = None
             if self.is_given_up:
                 return False
             bench.board.lift_limit(self._thread)

@@ -9,10 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from .. import logs
 from ..broker import Broker
+from ..errors import SoftTimeLimitExceeded
 from ..handover import Kept, Settlement
 from ..states import Status
 from .bench import Bench
-from .board import Held
+from .board import UNLIMITED, Held
 from .consumer import Consumer
 from .exchange import COUNTS, end_of
 from .minder import Minder
@@ -21,6 +22,7 @@ from .overrun import settlement
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 #: Threads that may hang in a child. With one more it is replaced, as each keeps its memory for ever.
 MOST_GIVEN_UP = 3
+_AGAIN = 0.01  #: seconds until another try to tell a run that its soft limit is over
 
 
 class Pool:
@@ -56,14 +58,33 @@ class Pool:
         """Threads that are given up and have not ended."""
         return sum(consumer.is_given_up and not consumer.has_ended for consumer in self._consumers)
 
-    def give_up_on_overdue(self) -> None:
-        """Record the failure of every run that has taken longer than its limit, and put a new thread in its place."""
-        now = self._bench.world.monotonic()
+    def keep_limits(self) -> float:
+        """Tell every run whose soft limit is over so. Record the failure of each that has taken longer than its limit,
+        and put a new thread in its place. The moment of the next limit, on the monotonic clock."""
+        now, then = self._bench.world.monotonic(), UNLIMITED
         for held in self._bench.board.held():
+            if held.deadline > now:
+                then = min(then, held.deadline)
+                continue
             consumer = self._consumers[held.thread]
-            if held.deadline <= now and not consumer.has_ended and consumer.give_up(held.id, held.token):
+            if not consumer.has_ended and consumer.give_up(held.id, held.token):
                 self._unrecorded.append((held, settlement(held, _stack(consumer.ident))))
                 self._replace()
+        self._record_given_up()
+        return min(then, self._keep_soft_limits(now))
+
+    def _keep_soft_limits(self, now: float) -> float:
+        then = UNLIMITED
+        for soft in [consumer.soft_limit for consumer in self._consumers]:
+            if soft is None or soft.is_told:
+                continue
+            if soft.at <= now:
+                soft.is_told = self._bench.interrupt(soft.run, SoftTimeLimitExceeded)
+            if not soft.is_told:
+                then = min(then, max(soft.at, now + _AGAIN))
+        return then
+
+    def _record_given_up(self) -> None:
         for held, one in [*self._unrecorded]:
             try:
                 [kept] = self._broker.settle(self._bench.worker, [one])

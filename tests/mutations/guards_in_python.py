@@ -207,7 +207,7 @@ _WORKER = (
         "a thread does not note that its task has begun",
         "no crash is ever counted",
         "minicelery/worker/consumer.py",
-        "            bench.board.begin(self._thread, begun, bench.limit(delivery))\n",
+        "            bench.board.begin(self._thread, begun, limit)\n",
         "",
         ("real/test_worker.py::test_a_killed_child_is_replaced_and_its_tasks_run_again_at_once",),
     ),

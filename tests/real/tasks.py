@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from minicelery import MiniCelery, TaskContext
-from minicelery.errors import LeaseLost
+from minicelery.errors import LeaseLost, SoftTimeLimitExceeded
 
 app = MiniCelery("real")
 
@@ -107,6 +107,26 @@ def deadlock() -> None:
 def deadlock_once(self: TaskContext) -> str:
     if self.retry_count == 0:
         threading.Event().wait()
+    return "second run"
+
+
+@app.task(soft_time_limit=0.3, max_retries=0)
+def tidy_up(seconds: float) -> str:
+    """Ends with what it has by then."""
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            time.sleep(0.01)
+    except SoftTimeLimitExceeded:
+        return "tidied up"
+    return "done"
+
+
+@app.task(bind=True, soft_time_limit=0.3, max_retries=1, retry_backoff=False)
+def tidy_up_never(self: TaskContext) -> str:
+    """Reports all the time in its first run."""
+    while self.retry_count == 0:
+        self.progress(1)
     return "second run"
 
 

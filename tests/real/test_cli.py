@@ -53,6 +53,17 @@ def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
     assert (done.returncode, done.stdout) == (0, "5\n")
 
 
+def test_limits_are_given_with_a_call(run: Run, crew: Crew) -> None:
+    crew.start()
+
+    soft = run("enqueue", "tidy_up", "60", "--soft-time-limit", "0.1", "--wait")
+    hard = run("enqueue", "nap", "60", "--time-limit", "0.2", "--max-retries", "0", "--wait")
+
+    assert (soft.returncode, soft.stdout) == (0, '"tidied up"\n')
+    assert (hard.returncode, hard.stdout) == (1, "")
+    assert "the run took longer than its time limit of 0.2 s" in hard.stderr
+
+
 def test_the_lines_of_a_file_are_submitted_in_order(run: Run, crew: Crew, tasks: MiniCelery, tmp_path: Path) -> None:
     crew.start()
     file = tmp_path / "tasks.jsonl"
@@ -147,6 +158,7 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "ad", "1", "2"), "did you mean 'add'"),
         (("enqueue", "add", "1"), "missing a required argument: 'y'"),
         (("enqueue", "add", "1", "2", "--countdown", "-1"), "not a delay"),
+        (("enqueue", "add", "1", "2", "--time-limit", "0"), "/time_limit"),
         (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
         (("dead", "retry"), "give ids, or --all"),
         (("enqueue", "add", "1", "2", "--timeout", "1"), "give --wait, too"),

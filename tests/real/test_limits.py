@@ -9,6 +9,7 @@ import pytest
 
 from minicelery import MiniCelery
 from minicelery.errors import TaskFailed
+from minicelery.web import create_app
 from tests.real.conftest import Crew
 from tests.real.test_worker import PATIENCE, call, lawful
 from tests.stack import stand_still, wait_until
@@ -71,6 +72,42 @@ def test_a_run_that_goes_on_after_its_limit_learns_so_and_records_nothing(
 
     assert marker.read_text() == "lease lost"
     assert result.record.result is None
+
+
+def test_a_task_is_told_of_its_soft_limit_and_ends_by_itself(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1").ready()
+
+    results = [call(tasks, "tidy_up", seconds) for seconds in (60, 0, 60)]
+
+    assert [result.get(PATIENCE) for result in results] == ["tidied up", "done", "tidied up"]
+    assert {result.record.deliveries for result in results} == {1}
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == (0, "Stopped: 3 finished, 0 to be retried, 0 handed back, 0 lost.")
+
+
+def test_a_soft_limit_that_is_not_caught_is_a_failure_and_retried(crew: Crew, tasks: MiniCelery) -> None:
+    worker = crew.start("--threads", "1").ready()
+
+    result = call(tasks, "tidy_up_never")
+
+    assert result.get(PATIENCE) == "second run"
+    assert (result.record.retry_count, result.record.deliveries) == (1, 2)
+    assert "failed after" in worker.text
+    assert "SoftTimeLimitExceeded: the run took longer than its soft time limit" in worker.text
+    lawful(tasks)
+
+
+def test_limits_are_given_with_a_submission_over_http(crew: Crew, tasks: MiniCelery) -> None:
+    crew.start("--threads", "1")
+    http = create_app(tasks).test_client()
+
+    hard = {"name": "nap", "args": [60], "time_limit": 0.3, "max_retries": 0}
+    soft = {"name": "tidy_up", "args": [60], "soft_time_limit": 0.1, "time_limit": 30}
+    ids = [http.post("/tasks", json=body).json["task_id"] for body in (hard, soft)]
+
+    given_up, tidied = [tasks.sender.wait(task_id, PATIENCE) for task_id in ids]
+    assert (given_up.error or {})["message"] == "the run took longer than its time limit of 0.3 s"
+    assert tidied.result == "tidied up"
 
 
 def test_a_task_that_holds_pythons_lock_beyond_its_limit_is_recorded_and_its_process_replaced(

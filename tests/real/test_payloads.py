@@ -20,6 +20,7 @@ from minicelery.executor import Executor
 from minicelery.message import Delivery
 from minicelery.outcome import RetryPolicy
 from minicelery.states import Status
+from minicelery.time_limits import NO_TIME_LIMITS
 from minicelery.web import create_app
 from tests.real import payload_tasks
 from tests.stack import Stack
@@ -159,7 +160,7 @@ class Returning:
     """A task with a given result, that would be retried for anything."""
 
     policy = RetryPolicy(retry_for=(BaseException,))
-    time_limit: float | None = None
+    time_limits = NO_TIME_LIMITS
 
     def __init__(self, value: Any) -> None:
         self.value = value

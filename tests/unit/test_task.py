@@ -16,7 +16,9 @@ from minicelery.errors import (
     InvalidPayload,
     TaskIdTaken,
 )
+from minicelery.handover import Claim
 from minicelery.states import Status
+from minicelery.time_limits import TimeLimits
 from minicelery.world import World
 
 
@@ -91,6 +93,10 @@ def test_a_moment_in_the_past_means_now(add: Any) -> None:
         ({"queue": "a b"}, "/queue", "not a valid name"),
         ({"max_retries": -1}, "/max_retries", "number of retries"),
         ({"max_retries": True}, "/max_retries", "number of retries"),
+        ({"time_limit": 0.05}, "/time_limit", "at least 0.1"),
+        ({"time_limit": "10"}, "/time_limit", "out of range"),
+        ({"soft_time_limit": True}, "/soft_time_limit", "out of range"),
+        ({"soft_time_limit": 10, "time_limit": 10}, "/soft_time_limit", "10 s is not less than the time limit of 10 s"),
         ({"task_id": ""}, "/task_id", "not a valid name"),
         ({"countdwn": 1}, "/countdwn", "did you mean countdown"),
     ],
@@ -177,6 +183,48 @@ def test_a_wrong_option_of_a_task_is_refused(fake_app: MiniCelery) -> None:
             fake_app.task(**wrong)(print)
     with pytest.raises(InvalidInput, match="/retry_backoff"):
         fake_app.task(retry_backoff=-1)(lambda: None)
+
+
+def test_a_soft_limit_is_less_than_the_time_limit(fake_app: MiniCelery) -> None:
+    with pytest.raises(InvalidInput, match="give a lower soft_time_limit") as caught:
+        fake_app.task(name="t", soft_time_limit=5, time_limit=5)(lambda: None)
+
+    assert caught.value.pointer == "/soft_time_limit"
+
+
+def test_a_limit_of_a_call_that_does_not_go_with_that_of_the_task_is_refused(fake_app: MiniCelery) -> None:
+    @fake_app.task(soft_time_limit=5)
+    def work() -> None: ...
+
+    with pytest.raises(InvalidInput, match="5 s is not less than the time limit of 3 s") as caught:
+        work.apply_async(time_limit=3)
+
+    assert caught.value.pointer == "/time_limit"
+    assert list(fake_app.inspector.task_ids()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ({}, TimeLimits(10, 5)),
+        ({"time_limit": 20}, TimeLimits(20, 5)),
+        ({"soft_time_limit": 2.5}, TimeLimits(10, 2.5)),
+        ({"time_limit": 1, "soft_time_limit": 0.5}, TimeLimits(1, 0.5)),
+    ],
+)
+def test_limits_of_a_call_travel_to_the_worker_and_win_over_those_of_the_task(
+    fake_app: MiniCelery, options: dict[str, Any], limits: TimeLimits
+) -> None:
+    @fake_app.task(soft_time_limit=5, time_limit=10)
+    def work() -> None: ...
+
+    work.apply_async(**options)
+    fake_app.broker.beat({"w": "{}"}, 60)
+    [delivery] = fake_app.broker.claim(Claim("w", 0, 1, "n", ("default",))).deliveries
+
+    found = fake_app.executor.time_limits(delivery)
+    assert found
+    assert found[0] == limits
 
 
 def test_many_calls_are_sent_in_order(add: Any, fake_app: MiniCelery) -> None:
