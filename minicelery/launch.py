@@ -17,17 +17,18 @@ WATCH_EVERY = 0.5
 
 
 def start(
-    command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, **popen: Any
+    command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, lasting: bool = False, **popen: Any
 ) -> subprocess.Popen[bytes]:
     """Start a command that gets `death_signal` once this process is gone, even by kill -9.
 
     It runs in a session of its own, so a terminal's Ctrl-C does not reach it, and under the process id of the
     returned Popen. On Linux the kernel sends the signal at once. Elsewhere, and from any thread but the main
-    one (the kernel would take that thread's end for ours), a small watcher process looks twice a second.
+    one (the kernel would take that thread's end for ours) unless it is ``lasting`` as long as this process, a
+    small watcher process looks twice a second.
     """
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(f"{command[0]} is not a program that can be run")
-    by_kernel = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
+    by_kernel = sys.platform == "linux" and (lasting or threading.current_thread() is threading.main_thread())
     mode = "kernel" if by_kernel else "watcher"
     launcher = [sys.executable, "-I", "-S", __file__, mode, str(os.getpid()), str(int(death_signal))]
     return subprocess.Popen([*launcher, *command], start_new_session=True, **popen)
@@ -54,10 +55,15 @@ def ask_to_end(process: subprocess.Popen[bytes]) -> None:
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL the process and what it started in its session, and wait for its end."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it ended just now
+    strike(process)
+    process.wait()
+
+
+def strike(process: subprocess.Popen[bytes]) -> None:
+    """As ``kill``, without waiting. If its end is known already, what it has left behind is left in peace."""
+    if process.returncode is None:  # as long as nobody has waited for it, no other process can get its id
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, and nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def is_alive(pid: int) -> bool:

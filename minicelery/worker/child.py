@@ -4,17 +4,15 @@ import logging
 import os
 import resource
 import selectors
-import signal
 import sys
 import threading
 
 from .. import logs
-from ..app import MiniCelery, read_config
+from ..app import MiniCelery
 from ..broker import Broker
 from ..doorbell import Doorbell
-from ..errors import MiniCeleryError, RedisUnavailable
+from ..errors import RedisUnavailable
 from ..executor import Executor
-from ..loading import load_app
 from ..message import Delivery
 from ..scripts import Scripts
 from ..states import Status
@@ -24,6 +22,7 @@ from .board import OFFICE, UNLIMITED, Board, Count, Limit
 from .buffer import NEVER
 from .cancellations import Cancellations
 from .exchange import COUNTS, end_of
+from .opening import Unusable, leave_signals_to_the_parent, open_application
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
 from .timers import be_punctual
@@ -218,33 +217,18 @@ def _peak_memory() -> int:
 
 def main(order: Order) -> int:
     """The life of a child. Exit code 0 after a stop, ``UNUSABLE`` when it can't start."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave_it_to_the_parent)
+    leave_signals_to_the_parent()
     for descriptor in (order.board, order.control, order.report):
         os.set_inheritable(descriptor, False)
     try:
-        logs.configure(read_config({}))  # first, so that the application may have it otherwise
-        app = load_app(order.app)
-        app.configure(**order.settings)
-    except MiniCeleryError as error:
-        return _refuse(order, str(error))
-    except Exception as error:
-        _log.exception("the application can't be loaded")
-        return _refuse(order, f"the application can't be loaded: {type(error).__name__}: {error}")
-    logs.configure(app.config)
+        app = open_application(order.app, order.settings)
+    except Unusable as error:
+        os.write(order.report, Hello(fault=str(error)).dump())
+        return UNUSABLE
     hello = Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks)))
     os.write(order.report, hello.dump())
     be_punctual()
     return Child(app, order).run()
-
-
-def _leave_it_to_the_parent(*_: object) -> None:
-    """It tells us through the pipe. To ignore the signal would be handed down to whatever a task starts."""
-
-
-def _refuse(order: Order, fault: str) -> int:
-    os.write(order.report, Hello(fault=fault).dump())
-    return UNUSABLE
 
 
 if __name__ == "__main__":
