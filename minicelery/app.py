@@ -16,7 +16,7 @@ from .context import Report, TaskContext
 from .dispatch import Dispatch
 from .doctor import Doctor
 from .errors import InvalidInput, NotADeadLetter, TaskNotFound
-from .executor import Executor, is_not
+from .executor import Executor, Isolate, is_not
 from .inspector import Inspector
 from .keys import Keys
 from .limits import Limits
@@ -242,12 +242,16 @@ class MiniCelery:
     def executor(self) -> Executor:
         return self.make_executor()
 
-    def make_executor(self, report: Report | None = None, cancelled: Callable[[Delivery], bool] = is_not) -> Executor:
+    def make_executor(
+        self,
+        report: Report | None = None,
+        cancelled: Callable[[Delivery], bool] = is_not,
+        isolate: Isolate | None = None,
+    ) -> Executor:
         """An executor of this app's tasks that hands progress to ``report`` (None: to Redis), and knows from
-        ``cancelled`` which deliveries are."""
-        return Executor(
-            self.tasks.find, report or self._reporter.report, self.world.random, cancelled, lambda: self.around()
-        )
+        ``cancelled`` which deliveries are. Isolated tasks are handed to ``isolate``, or run like any other."""
+        report = report or self._reporter.report
+        return Executor(self.tasks.find, report, self.world.random, cancelled, lambda: self.around(), isolate)
 
     @cached_property
     def _reporter(self) -> Reporter:

@@ -159,6 +159,14 @@ class SoftTimeLimitExceeded(MiniCeleryError):
         super().__init__(detail)
 
 
+class MemoryLimitExceeded(MiniCeleryError):
+    """The process of a run had more memory than its ``max_memory_mb``, and was ended: give it more, or less to do."""
+
+
+class TaskCrashed(MiniCeleryError):
+    """The process of an isolated run has ended before the run did; the message names the signal or exit code."""
+
+
 # ---- Redis and servers --------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import codec
@@ -18,6 +19,8 @@ from .time_limits import NO_TIME_LIMITS, TimeLimits
 _NEVER = RetryPolicy(retry_for=())
 
 Around = Callable[[], AbstractContextManager[Any]]
+#: How an isolated run has ended: as its process says, or by what has ended that.
+Ending = Outcome | Exception | None
 
 
 class Runnable(Protocol):
@@ -25,8 +28,24 @@ class Runnable(Protocol):
 
     policy: RetryPolicy
     time_limits: TimeLimits
+    is_isolated: bool
+    max_memory_mb: int | None
 
     def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A run that is to be isolated, what it may take, and what it may ask."""
+
+    delivery: Delivery
+    limits: TimeLimits
+    max_memory_mb: int | None
+    report: Report
+    cancelled: Callable[[], bool]
+
+
+Isolate = Callable[[Demand], Ending]
 
 
 def is_not(_: Delivery) -> bool:
@@ -36,7 +55,8 @@ def is_not(_: Delivery) -> bool:
 
 class Executor:
     """Delivery → outcome. ``cancelled`` tells which deliveries are, ``around`` is entered for each run, such as an
-    application context. ``interrupts`` knows the runs that are inside their functions."""
+    application context. ``interrupts`` knows the runs that are inside their functions. ``isolate`` runs what is to run
+    in a process of its own; without it that runs here, too."""
 
     def __init__(
         self,
@@ -45,12 +65,14 @@ class Executor:
         random: Callable[[], float],
         cancelled: Callable[[Delivery], bool] = is_not,
         around: Around = nullcontext,
+        isolate: Isolate | None = None,
     ) -> None:
         self._find = find
         self._report = report
         self._random = random
         self._cancelled = cancelled
         self._around = around
+        self._isolate = isolate
         self.interrupts = Interrupts()
 
     def execute(self, delivery: Delivery) -> Outcome | None:
@@ -79,6 +101,8 @@ class Executor:
         try:
             task = self._find(delivery.name)
             policy = task.policy
+            if task.is_isolated and self._isolate:
+                return self._elsewhere(self._isolate, delivery, task)
             args, kwargs = codec.decode(delivery.args), codec.decode(delivery.kwargs)
             with self._around():
                 value = self._call(
@@ -91,8 +115,15 @@ class Executor:
         except BaseException as error:
             return self._judge(error, delivery, policy)
 
+    def _elsewhere(self, isolate: Isolate, delivery: Delivery, task: Runnable) -> Outcome | None:
+        limits = _limits_of(task, delivery)
+        ending = isolate(
+            Demand(delivery, limits, task.max_memory_mb, self._report, lambda: self._cancelled(delivery)),
+        )
+        return self._judge(ending, delivery, task.policy) if isinstance(ending, Exception) else ending
+
     def time_limits(self, delivery: Delivery) -> tuple[TimeLimits, Outcome] | None:
-        """How long a run may take, and how it ends if it takes longer; None if there is no limit.
+        """How long a run may take here, and how it ends if it takes longer; None if there is no limit.
 
         Raises ``InvalidInput`` for limits of the call that have no sense, which another program has written.
         """
@@ -102,7 +133,9 @@ class Executor:
             return None
         if task.time_limits is NO_TIME_LIMITS and not delivery.options:
             return None
-        limits = task.time_limits.replaced(codec.decode(delivery.options or "{}"))
+        if task.is_isolated and self._isolate:
+            return None
+        limits = _limits_of(task, delivery)
         return limits, self._judge(overrun(limits.hard or 0.0), delivery, task.policy)
 
     def _judge(self, error: BaseException, delivery: Delivery, policy: RetryPolicy) -> Outcome:
@@ -122,3 +155,7 @@ class Executor:
         finally:
             if sys.getrecursionlimit() < limit:
                 sys.setrecursionlimit(limit)
+
+
+def _limits_of(task: Runnable, delivery: Delivery) -> TimeLimits:
+    return task.time_limits.replaced(codec.decode(delivery.options)) if delivery.options else task.time_limits

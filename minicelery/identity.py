@@ -37,6 +37,15 @@ def processor_time(pid: int, thread: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has now, shared pages included; 0 where that can't be known."""
+    try:
+        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _is_gone(one: str) -> bool:
     pid = int(one.partition(":")[0])
     if mark(pid) == one:

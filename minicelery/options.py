@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from . import codec
 from .errors import InvalidInput, nearest
@@ -40,6 +40,8 @@ class TaskOptions(TypedDict, total=False):
     no_retry_for: type[BaseException] | tuple[type[BaseException], ...]  #: exceptions of those that are not
     time_limit: float | None  #: seconds after which a run is given up on and counts as failed; default None
     soft_time_limit: float | None  #: seconds after which it gets a ``SoftTimeLimitExceeded``; less than time_limit
+    isolation: Literal["thread", "process"]  #: where it runs; default "thread", beside others in one process
+    max_memory_mb: int | None  #: MiB that its process may have, with isolation="process", on Linux; default: no limit
     rate_limit: str | float | None  #: starts in a period by all workers together, such as "100/m"; a number: a second
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
@@ -95,6 +97,8 @@ class TaskSettings:
     max_retries: int
     policy: RetryPolicy
     time_limits: TimeLimits = NO_TIME_LIMITS
+    is_isolated: bool = False
+    max_memory_mb: int | None = None
     priority: int = NORMAL_PRIORITY
     limits: Limits = Limits()
 
@@ -117,6 +121,8 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         max_retries=check_max_retries(options.get("max_retries", 3)),
         policy=policy,
         time_limits=NO_TIME_LIMITS.replaced(options),
+        is_isolated=(is_isolated := _is_isolated(options.get("isolation", "thread"))),
+        max_memory_mb=_memory(options.get("max_memory_mb"), is_isolated=is_isolated),
         priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
         limits=_limits(options),
     )
@@ -239,6 +245,22 @@ def _key(function: Callable[..., object] | None, pointer: str, args: Sequence[An
     if _PLAIN_KEY.fullmatch(text):
         return text
     return f"#{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
+
+
+def _is_isolated(value: object) -> bool:
+    if value in ("thread", "process"):
+        return value == "process"
+    raise InvalidInput(f'{value!r:.100} is not a way to isolate a task; use "thread" or "process"', "/isolation")
+
+
+def _memory(value: object, *, is_isolated: bool) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{value!r:.100} is not a number of MiB; use a whole number from 1", "/max_memory_mb")
+    if not is_isolated:
+        raise InvalidInput('threads share their memory; give isolation="process", too', "/max_memory_mb")
+    return value
 
 
 def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:

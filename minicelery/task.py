@@ -48,7 +48,9 @@ class Task(Generic[P, R]):
         self.name = settings.name
         self.policy = settings.policy
         self.time_limits = settings.time_limits
-        self._more = more_of(_NO_OPTIONS, settings.priority)  # of a call without options, but for its limits
+        self.is_isolated = settings.is_isolated
+        self.max_memory_mb = settings.max_memory_mb
+        self._more = more_of(_NO_OPTIONS, settings.priority)
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)

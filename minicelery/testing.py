@@ -24,7 +24,8 @@ _LEASE = 3600.0
 def eager(app: MiniCelery) -> Iterator[None]:
     """Inside, ``delay`` runs the task at once in the caller's thread, without Redis.
 
-    Delays are skipped and retries follow at once; a failed task raises when its result is asked for.
+    Delays are skipped and retries follow at once; a failed task raises when its result is asked for. Isolated tasks run
+    here, too, and no limit of time or memory is kept.
     """
     before = app.__dict__.get("sender")
     app.__dict__["sender"] = EagerSender(app)
@@ -40,7 +41,7 @@ def drain(app: MiniCelery, *, early: bool = False) -> int:
     """Run everything that is ready, in all queues, in this thread, until nothing is left. How many runs that were.
 
     What tasks submit meanwhile is run too. Delayed tasks are run when they are due; with ``early`` all of
-    them at once, retries included.
+    them at once, retries included. Isolated tasks run here, too, and no limit of time or memory is kept.
     """
     worker, runs = f"drain-{app.world.nonce()}", 0
     app.broker.beat({worker: "{}"}, _LEASE)

@@ -22,6 +22,7 @@ from .board import OFFICE, UNLIMITED, Board, Count, Limit
 from .buffer import NEVER
 from .cancellations import Cancellations
 from .exchange import COUNTS, end_of
+from .isolation import Isolation
 from .opening import Unusable, leave_signals_to_the_parent, open_application
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
 from .pool import MOST_GIVEN_UP, Pool
@@ -53,7 +54,8 @@ class Child:
         self._cancellations = Cancellations(
             order.worker, app.clients.blocking, app.keys, app.inspector, app.world, self._in_hand
         )
-        executor = app.make_executor(cancelled=self._cancellations.has)
+        isolation = Isolation(order.app, order.settings, app.world, config.max_tasks_per_child)
+        executor = app.make_executor(cancelled=self._cancellations.has, isolate=isolation.run)
         self._bench = Bench(
             worker=order.worker,
             queues=config.queues,

@@ -161,6 +161,8 @@ class Returning:
 
     policy = RetryPolicy(retry_for=(BaseException,))
     time_limits = NO_TIME_LIMITS
+    is_isolated = False
+    max_memory_mb: int | None = None
 
     def __init__(self, value: Any) -> None:
         self.value = value

@@ -6,11 +6,12 @@ from typing import Any, NoReturn
 import pytest
 
 from minicelery import MiniCelery, TaskContext, codec
-from minicelery.errors import LeaseLost
-from minicelery.executor import Executor
+from minicelery.errors import LeaseLost, TaskCrashed
+from minicelery.executor import Demand, Ending, Executor
 from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
+from minicelery.time_limits import TimeLimits
 
 
 class Bench:
@@ -139,3 +140,56 @@ def test_the_traceback_begins_with_the_users_code(bench: Bench) -> None:
     trace = codec.decode(outcome.body)["traceback"]
     assert "executor.py" not in trace.replace("test_executor.py", "")
     assert "raise error" in trace
+
+
+ISOLATED: dict[str, Any] = {"isolation": "process", "time_limit": 9, "max_memory_mb": 100}
+
+
+def _isolating(bench: Bench, ending: Ending) -> list[Demand]:
+    """The executor hands over what is isolated, which ends so."""
+    demands: list[Demand] = []
+
+    def isolate(demand: Demand) -> Ending:
+        demands.append(demand)
+        return ending
+
+    bench.executor = bench.app.make_executor(bench.report, isolate=isolate)
+    return demands
+
+
+def test_an_isolated_task_is_handed_over_with_its_limits(bench: Bench) -> None:
+    demands = _isolating(bench, Outcome(Status.SUCCESS, "3"))
+
+    outcome = bench.run(lambda: _raise(ValueError("here")), **ISOLATED)
+
+    assert outcome == Outcome(Status.SUCCESS, "3")
+    [demand] = demands
+    assert (demand.delivery.id, demand.limits, demand.max_memory_mb) == ("id", TimeLimits(9), 100)
+    assert bench.executor.time_limits(demand.delivery) is None, "nobody else keeps them"
+
+
+def test_what_has_ended_the_process_of_a_run_is_judged_by_the_policy(bench: Bench) -> None:
+    _isolating(bench, TaskCrashed("by SIGSEGV"))
+
+    again = bench.run(lambda: None, **ISOLATED)
+    bench.app.tasks = type(bench.app.tasks)()
+    _isolating(bench, TaskCrashed("by SIGSEGV"))
+    never = bench.run(lambda: None, no_retry_for=TaskCrashed, **ISOLATED)
+
+    assert again
+    assert never
+    assert (again.status, never.status) == (Status.RETRYING, Status.FAILED)
+    assert codec.decode(never.body)["type"] == "minicelery.errors.TaskCrashed"
+
+
+def test_an_isolated_run_that_is_in_vain_has_no_outcome(bench: Bench) -> None:
+    _isolating(bench, None)
+
+    assert bench.run(lambda: 3, **ISOLATED) is None
+
+
+def test_other_tasks_run_here(bench: Bench) -> None:
+    demands = _isolating(bench, None)
+
+    assert bench.run(lambda: 3) == Outcome(Status.SUCCESS, "3")
+    assert demands == []

@@ -192,6 +192,24 @@ def test_a_soft_limit_is_less_than_the_time_limit(fake_app: MiniCelery) -> None:
     assert caught.value.pointer == "/soft_time_limit"
 
 
+@pytest.mark.parametrize(
+    ("options", "pointer", "words"),
+    [
+        ({"isolation": "container"}, "/isolation", 'use "thread" or "process"'),
+        ({"max_memory_mb": 100}, "/max_memory_mb", 'give isolation="process", too'),
+        ({"isolation": "process", "max_memory_mb": 0}, "/max_memory_mb", "not a number of MiB"),
+        ({"isolation": "process", "max_memory_mb": True}, "/max_memory_mb", "not a number of MiB"),
+    ],
+)
+def test_a_task_that_can_not_be_isolated_so_is_refused(
+    fake_app: MiniCelery, options: dict[str, Any], pointer: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        fake_app.task(name="t", **options)(lambda: None)
+
+    assert caught.value.pointer == pointer
+
+
 def test_a_limit_of_a_call_that_does_not_go_with_that_of_the_task_is_refused(fake_app: MiniCelery) -> None:
     @fake_app.task(soft_time_limit=5)
     def work() -> None: ...

@@ -1,5 +1,7 @@
 """The kit for users' tests, and the handles on results."""
 
+import os
+
 import pytest
 
 from minicelery import MiniCelery, TaskContext
@@ -102,3 +104,15 @@ def test_a_handle_is_made_from_an_id(shop: MiniCelery) -> None:
     assert shop.result(sent.id).status is Status.PENDING
     with pytest.raises(TaskNotFound):
         _ = shop.result("none").status
+
+
+def test_isolated_tasks_run_in_the_caller(shop: MiniCelery) -> None:
+    @shop.task(isolation="process", time_limit=60)
+    def pid() -> int:
+        return os.getpid()
+
+    with eager(shop):
+        assert pid.delay().get() == os.getpid()
+    later = pid.delay()
+    drain(shop)
+    assert later.get(timeout=0) == os.getpid()
