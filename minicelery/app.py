@@ -13,7 +13,7 @@ from .broker import Broker
 from .config import PREFIX, Config
 from .connection import Clients, connect
 from .context import Report, TaskContext
-from .dispatch import Dispatch
+from .dispatch import Dispatch, Sent
 from .doctor import Doctor
 from .errors import InvalidInput, NotADeadLetter, TaskNotFound
 from .executor import Executor, Isolate, is_not
@@ -45,9 +45,9 @@ _BATCH = 100
 class Sender(Protocol):
     """What sends messages and answers for them: ``Dispatch``, or a stand-in for tests."""
 
-    def send(self, message: Message) -> tuple[AsyncResult[Any], Status]: ...
+    def send(self, message: Message) -> Sent: ...
 
-    def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]: ...
+    def send_many(self, messages: Iterable[Message]) -> list[Sent]: ...
 
     def task(self, task_id: str) -> TaskRecord: ...
 

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from . import codec
-from .handover import Claim, Claimed, Kept, Recovery, Settlement
+from .handover import Accepted, Answer, Claim, Claimed, Kept, Recovery, Settlement
 from .keys import Keys
 from .message import Delivery, Message
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
@@ -32,14 +32,15 @@ class Broker:
         self._result_ttl = result_ttl
         self._confirm = confirm
 
-    def enqueue(self, messages: Sequence[Message]) -> list[Status | None]:
-        """Submit messages, some hundred at most. For each its state now, or None where another task has the id.
+    def enqueue(self, messages: Sequence[Message]) -> list[Answer]:
+        """Submit messages, some hundred at most. For each its state now, or None where another task has the id;
+        ``Accepted`` where it was not submitted now, as it is there already.
 
         Raises ``NotReplicated`` where a replica is to confirm them, and none has in time.
         """
         return _states(self._scripts.run("enqueue", *self._enqueue(messages), self._confirm))
 
-    def enqueue_each(self, batches: Iterable[Sequence[Message]]) -> Iterator[list[Status | None]]:
+    def enqueue_each(self, batches: Iterable[Sequence[Message]]) -> Iterator[list[Answer]]:
         """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here.
 
         If it fails, the batch that it met and up to ``AHEAD`` further ones may have been submitted, each as a whole.
@@ -219,8 +220,15 @@ class Broker:
         return list(self._scripts.run("repair", keys, [task_id, self._result_ttl, *others.values()]))
 
 
-def _states(answer: str) -> list[Status | None]:
-    return [_STATES.get(state) for state in answer.split(" ")]
+def _states(answer: str) -> list[Answer]:
+    return [_STATES.get(word) or _accepted(word) for word in answer.split(" ")]
+
+
+def _accepted(word: str) -> Accepted | None:
+    if word == "TAKEN":
+        return None
+    _, status, task_id = word.split("=")
+    return Accepted(task_id, _STATES.get(status), duplicate=True)
 
 
 def _kept(answers: Sequence[str]) -> list[Kept]:

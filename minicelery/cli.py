@@ -115,6 +115,14 @@ class WithNegativeNumbers(click.Command):
 @click.option("--max-retries", type=int)
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on.")
 @click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end.")
+@click.option(
+    "--unique-for", type=float, metavar="SECONDS", help="The same call is the same task, for so long at most."
+)
+@click.option("--unique-until", metavar="finish|start", help="When the key is free again, if not before. finish.")
+@click.option("--unique-key", metavar="TEXT", help="Calls with this key are the same. Default: by the arguments.")
+@click.option("--throttle", type=float, metavar="SECONDS", help="One task in this time, whatever becomes of it.")
+@click.option("--debounce", type=float, metavar="SECONDS", help="Due so long after the last such call, which counts.")
+@click.option("--debounce-max", type=float, metavar="SECONDS", help="Due then in any case. Default: ten times that.")
 @click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
@@ -136,6 +144,8 @@ def enqueue(
     named = dict(_key_and_value(text) for text in kwargs)
     options["tags"] = options["tags"] or None
     result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
+    if result.duplicate:
+        click.echo(f"minicelery: an earlier call was the same; this is its task {result.id}", err=True)
     if not wait:
         click.echo(result.id)
         return
@@ -165,6 +175,8 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
         error.task_id = None  # a line has no option for it
         raise
     _print_ids(results)
+    if duplicates := sum(result.duplicate for result in results):
+        click.echo(f"minicelery: {duplicates} of these calls were the same as earlier ones", err=True)
 
 
 @main.command("task")

@@ -76,6 +76,11 @@ def write(value: Any) -> str:
     return _encoder.encode(value)
 
 
+def canonical(value: Any) -> str:
+    """One text for what is the same JSON, in whatever order its names stand. Checks nothing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
 def decode(text: str | bytes) -> Any:
     """The value of a JSON text that ``encode`` has written."""
     try:

@@ -1,10 +1,12 @@
 """The way from an app to Redis: sends messages, and answers the questions of result handles."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from .broker import Broker
 from .errors import RedisUnavailable, TaskIdTaken, TaskNotFound
+from .handover import Accepted, Answer
 from .inspector import Inspector
 from .message import Message
 from .record import TaskRecord
@@ -15,6 +17,8 @@ from .world import World
 
 BATCH = 200
 _MOST_SHOWN = 20
+#: A handle on a task, and its state; None where it is gone, though another call was the same as its.
+Sent = tuple[AsyncResult[Any], Status | None]
 
 
 class Dispatch:
@@ -27,18 +31,18 @@ class Dispatch:
         self._world = world
         self._patience = patience
 
-    def send(self, message: Message) -> tuple[AsyncResult[Any], Status]:
+    def send(self, message: Message) -> Sent:
         """Submit one message: its handle, and the state it is in now."""
         try:
-            [status] = self._broker.enqueue((message,))
+            [answer] = self._broker.enqueue((message,))
         except RedisUnavailable as error:
             error.task_id = message.id
             raise
-        if status is None:
+        if answer is None:
             raise TaskIdTaken(_taken_words([message.id]), "/task_id")
-        return AsyncResult(message.id, self), status
+        return self._sent(message, answer)
 
-    def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
+    def send_many(self, messages: Iterable[Message]) -> list[Sent]:
         """Submit messages in batches, each on its way before the one in front of it is answered.
 
         Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
@@ -47,27 +51,30 @@ class Dispatch:
         come before it.
         """
         waiting = list(messages)
-        batches = [waiting[start : start + BATCH] for start in range(0, len(waiting), BATCH)]
-        sent: list[tuple[AsyncResult[Any], Status]] = []
+        sent: list[Sent] = []
         taken: list[int] = []
         try:
-            for statuses, batch in zip(self._broker.enqueue_each(batches), batches, strict=True):
-                for message, status in zip(batch, statuses, strict=True):
-                    if status is None:
-                        taken.append(len(sent) + len(taken))
-                    else:
-                        sent.append((AsyncResult(message.id, self), status))
+            for message, answer in zip(waiting, self._answers(waiting), strict=True):
+                if answer is None:
+                    taken.append(len(sent) + len(taken))
+                else:
+                    sent.append(self._sent(message, answer))
         except RedisUnavailable as away:
             away.submitted = [result for result, _ in sent]
             away.task_ids = [message.id for message in waiting]
             away.task_id = waiting[0].id if len(waiting) == 1 else None
             raise
-        if taken:
-            words = _taken_words([waiting[place].id for place in taken])
-            error = TaskIdTaken(f"{words}. All other calls are submitted" if sent else words, "/task_id")
-            error.places, error.task_ids = taken, [message.id for message in waiting]
-            raise error
+        _refuse_taken(waiting, taken, sent)
         return sent
+
+    def _answers(self, messages: Sequence[Message]) -> Iterator[Answer]:
+        batches = [messages[start : start + BATCH] for start in range(0, len(messages), BATCH)]
+        return chain.from_iterable(self._broker.enqueue_each(batches))
+
+    def _sent(self, message: Message, answer: Status | Accepted) -> Sent:
+        if isinstance(answer, Accepted):
+            return AsyncResult(answer.id, self, answer.duplicate), answer.status
+        return AsyncResult(message.id, self), answer
 
     def task(self, task_id: str) -> TaskRecord:
         return self._inspector.task(task_id)
@@ -89,3 +96,16 @@ class Dispatch:
 def _taken_words(task_ids: Sequence[str]) -> str:
     more = f" and {len(task_ids) - _MOST_SHOWN:,} more" if len(task_ids) > _MOST_SHOWN else ""
     return f"another task already has the id {', '.join(task_ids[:_MOST_SHOWN])}{more}; use a fresh one"
+
+
+def _refuse_taken(messages: Sequence[Message], taken: Sequence[int], sent: Sequence[Sent]) -> None:
+    """Raise ``TaskIdTaken`` where calls at some places were refused; the others are those that were sent."""
+    if not taken:
+        return
+    ids, others = {place: messages[place].id for place in taken}, (result.id for result, _ in sent)
+    words = _taken_words([messages[place].id for place in taken])
+    are_others = len(taken) < len(messages)
+    error = TaskIdTaken(f"{words}. All other calls are submitted" if are_others else words, "/task_id")
+    error.places = taken
+    error.task_ids = [ids.get(place) or next(others) for place in range(len(messages))]
+    raise error

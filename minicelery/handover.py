@@ -50,6 +50,18 @@ class Claimed:
         return bool(self.dropped or self.passed)
 
 
+class Accepted(NamedTuple):
+    """The answer to a submission that is a ``duplicate`` of the task with this id. No status where that is gone."""
+
+    id: str
+    status: Status | None
+    duplicate: bool = False
+
+
+#: What has become of a submission: the state of its task now; None where another task has its id.
+Answer = Status | Accepted | None
+
+
 #: What has become of something that a worker says of its delivery: True where it is recorded, None where the task was
 #: cancelled meanwhile, so that its run is over and nothing else recorded, False where the lease was lost.
 Kept = bool | None

@@ -42,6 +42,10 @@ SCHEMA = (
     Pattern("room", "room:{}", "hash", "those who wait for the same gates: seq, out (the last one put forward)"),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
     Pattern("tag", "tag:{}", "zset", "ids of the unfinished tasks with a tag; score: when they were submitted"),
+    Pattern("unique", "unique:{}", "string", "id of the task that holds a key until it starts or ends: <name>:<hash>"),
+    Pattern("throttle", "throttle:{}", "string", "id of the task that a key was given to in this period"),
+    Pattern("debounce", "debounce:{}", "string", "id of the task that waits for a quiet time under a key"),
+    Pattern("debounced", "debounced:{}", "string", "id of the task that a submission was joined to, kept a minute"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
         "worker",
@@ -106,6 +110,10 @@ class Keys:
 
     def tag(self, tag: str) -> str:
         return self._spell("tag", tag)
+
+    def unique(self, ending: str) -> str:
+        """The key that a task holds, from '<task name>:<hash>'."""
+        return self._spell("unique", ending)
 
     def orders(self, worker_id: str) -> str:
         return self._spell("orders", worker_id)

@@ -5,21 +5,24 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal, TypedDict, cast
 
-from . import codec
+from . import codec, uniqueness
 from .errors import InvalidInput, nearest
 from .keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
 from .rates import interval_of
 from .time_limits import NO_TIME_LIMITS, TIME_LIMITS, TimeLimits
+from .uniqueness import Once
 
 #: Tags of one task.
 MOST_TAGS = 20
 #: Runs at the same time that a limit may allow.
 MOST_SLOTS = 100_000
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:@+-]{1,64}")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -46,6 +49,12 @@ class TaskOptions(TypedDict, total=False):
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
     concurrency_key: Callable[..., object]  #: as rate_key, for concurrency
+    unique_for: float  #: as in a call
+    unique_until: str  #: as in a call
+    unique_key: Callable[..., str]  #: from the call's arguments the key; default: the arguments themselves
+    throttle: float  #: as in a call
+    debounce: float  #: as in a call
+    debounce_max: float  #: as in a call
 
 
 class CallOptions(TypedDict, total=False):
@@ -60,6 +69,14 @@ class CallOptions(TypedDict, total=False):
     priority: int | None
     max_retries: int | None
     tags: Sequence[str] | None  #: names under which tasks can be cancelled together
+    unique_for: float | None  #: another call with the same key is this same task, for so long at most
+    unique_until: str | None  #: "finish" (the default) or "start"
+    unique_key: (
+        str | None
+    )  #: of two calls of one task that are the same; default: the task's function, or the arguments
+    throttle: float | None  #: as unique_for, for just so long, whatever becomes of the task
+    debounce: float | None  #: due so long after the last call with the same key, whose arguments count
+    debounce_max: float | None  #: due so long after the first call in any case; default ten times debounce
     task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
     time_limit: float | None  #: instead of the task's
     soft_time_limit: float | None  #: instead of the task's
@@ -101,6 +118,8 @@ class TaskSettings:
     max_memory_mb: int | None = None
     priority: int = NORMAL_PRIORITY
     limits: Limits = Limits()
+    once: Once | None = None
+    unique_key: Callable[..., str] | None = None
 
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
@@ -115,6 +134,9 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         retry_for=_exceptions(options.get("retry_for", (Exception,)), "/retry_for"),
         no_retry_for=_exceptions(options.get("no_retry_for", ()), "/no_retry_for"),
     )
+    uniqueness.check_values(options)
+    if not callable(options.get("unique_key", str)):
+        raise InvalidInput("give a function that makes a string of the call's arguments", "/unique_key")
     return TaskSettings(
         name=check_name(options["name"], "/name") if "name" in options else _own_name(function_name),
         queue=check_queue(options.get("queue", "default")),
@@ -125,6 +147,8 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         max_memory_mb=_memory(options.get("max_memory_mb"), is_isolated=is_isolated),
         priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
         limits=_limits(options),
+        once=uniqueness.once_of(options),
+        unique_key=options.get("unique_key"),
     )
 
 
@@ -152,15 +176,21 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     NO_TIME_LIMITS.replaced(given)
     if "task_id" in given:
         check_name(given["task_id"], "/task_id")
+    uniqueness.check_values(given)
+    if "unique_key" in given:
+        uniqueness.check_key(given["unique_key"])
     return cast(CallOptions, given)
 
 
-def more_of(options: CallOptions, priority: int = NORMAL_PRIORITY, gates: str = "") -> str:
+def more_of(
+    options: CallOptions, priority: int = NORMAL_PRIORITY, gates: str = "", once: Mapping[str, str] = NOTHING
+) -> str:
     """What a message has ``more`` than others: the JSON object that enqueue.lua takes; nothing where it has no more.
 
-    ``priority`` is that of the task, for a call that says nothing else; ``gates`` as of ``Limits``.
+    ``priority`` is that of the task, for a call that says nothing else; ``gates`` as of ``Limits``, ``once`` as of
+    ``uniqueness.fields_of``.
     """
-    found: dict[str, str] = {"gates": gates} if gates else {}
+    found = {"gates": gates, **once} if gates else dict(once)
     chosen, expires = options.get("priority"), options.get("expires")
     priority = priority if chosen is None else chosen
     if priority != NORMAL_PRIORITY:

@@ -22,12 +22,16 @@ class ResultSource(Protocol):
 
 
 class AsyncResult(Generic[R]):
-    """A task by its id. Every property asks Redis anew; ``TaskNotFound`` where there is no such task."""
+    """A task by its id. Every property asks Redis anew; ``TaskNotFound`` where there is no such task.
 
-    __slots__ = ("_source", "id")
+    ``duplicate``: the call that gave this handle was the same as an earlier one, whose task it is, see ``unique_for``.
+    """
 
-    def __init__(self, task_id: str, source: ResultSource) -> None:
+    __slots__ = ("_source", "duplicate", "id")
+
+    def __init__(self, task_id: str, source: ResultSource, duplicate: bool = False) -> None:
         self.id = task_id
+        self.duplicate = duplicate
         self._source = source
 
     def __repr__(self) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
-from . import codec
+from . import codec, uniqueness
 from .context import TaskContext
 from .errors import InvalidArguments, InvalidInput
 from .message import Message
-from .options import CallOptions, TaskSettings, check_call_options, more_of
+from .options import NOTHING, CallOptions, TaskSettings, check_call_options, more_of
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -81,7 +81,8 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
-        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``tags``, ``task_id``."""
+        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``tags``, ``task_id``, and ``unique_for``
+        and its kin."""
         return self._submit(self.message(args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
@@ -94,7 +95,7 @@ class Task(Generic[P, R]):
         chosen = check_call_options(options) if options else _NO_OPTIONS
         self._check_arguments(args, kwargs)
         settings, given, named = self.settings, codec.encode(args, "/args"), codec.encode(kwargs, "/kwargs")
-        if not chosen and not settings.limits:
+        if not chosen and not settings.limits and not settings.once:
             return Message(
                 self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
             )
@@ -110,8 +111,19 @@ class Task(Generic[P, R]):
             max_retries=settings.max_retries if retries is None else retries,
             delay=chosen.get("countdown") or None,
             due=eta.timestamp() if eta else None,
-            more=more_of(chosen, settings.priority, gates),
+            more=more_of(chosen, settings.priority, gates, self._once(chosen, args, kwargs)),
         )
+
+    def _once(self, chosen: CallOptions, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, str]:
+        """What makes the call the same as another one. ``add(1, y=2)`` is ``add(1, 2)``."""
+        once = uniqueness.once_of(chosen, self.settings.once)
+        if not once:
+            return NOTHING
+        call = codec.canonical(self._signature.bind(*args, **kwargs).arguments)
+        key = chosen.get("unique_key")
+        if key is None and self.settings.unique_key:
+            key = uniqueness.key_by(self.settings.unique_key, *args, **kwargs)
+        return uniqueness.fields_of(once, self.name, f"call:{call}" if key is None else f"key:{key}", call)
 
     def _check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if not kwargs and len(args) in self._bare_counts:

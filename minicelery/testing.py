@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from . import codec
 from .app import MiniCelery
+from .dispatch import Sent
 from .errors import InvalidInput, TaskNotFound
 from .handover import Claim, Settlement
 from .keys import NORMAL_PRIORITY
@@ -25,7 +25,7 @@ def eager(app: MiniCelery) -> Iterator[None]:
     """Inside, ``delay`` runs the task at once in the caller's thread, without Redis.
 
     Delays are skipped and retries follow at once; a failed task raises when its result is asked for. Isolated tasks run
-    here, too, and no limit of time or memory is kept.
+    here, too, and no limit of time or memory is kept. No call is taken for the same as one before it.
     """
     before = app.__dict__.get("sender")
     app.__dict__["sender"] = EagerSender(app)
@@ -76,7 +76,7 @@ class EagerSender:
         self._app = app
         self._records: dict[str, TaskRecord] = {}
 
-    def send(self, message: Message) -> tuple[AsyncResult[Any], Status]:
+    def send(self, message: Message) -> Sent:
         record = _accepted(message)
         self._records[message.id] = record
         while not record.finished:
@@ -84,7 +84,7 @@ class EagerSender:
             self._records[message.id] = record
         return AsyncResult(message.id, self), record.status
 
-    def send_many(self, messages: Iterable[Message]) -> list[tuple[AsyncResult[Any], Status]]:
+    def send_many(self, messages: Iterable[Message]) -> list[Sent]:
         return [self.send(message) for message in messages]
 
     def task(self, task_id: str) -> TaskRecord:

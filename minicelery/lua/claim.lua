@@ -148,7 +148,7 @@ for _, source in ipairs(sources) do
       local id = ids[j]
       local task = not is_full and not seen[id] and whole(id, 'args', 'kwargs', 'more')
       if task and task.more then
-        add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place')
+        add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'unique')
         task.lane = source.priority
       end
       local is_waiting = task and task.status == 'PENDING' and not is_late(task)
@@ -224,6 +224,7 @@ for _, one in ipairs(taken) do
     if one[3] then redis.call('ZADD', key.slots(one[3]), stamp(at), id) end
     if string.find(slots, '%S') then redis.call('HSET', key.task(id), 'slots', slots, 'more', 1) end
   end
+  if task.unique and string.find(task.unique, '^start ') then free_unique(id, task.unique) end
   held[#held + 1] = id
   held[#held + 1] = token
   emit(id, 'started', worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')

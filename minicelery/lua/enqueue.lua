@@ -1,9 +1,13 @@
--- enqueue: (none) → PENDING, or → SCHEDULED with a delay or a due time. A batch.
+-- enqueue: (none) | SCHEDULED → PENDING, or → SCHEDULED with a delay or a due time, or when calls of a debounced task are
+--       joined to it, which is due later then. A batch.
 -- KEYS  the task hashes
 -- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due, more ('' = none): a JSON object
 --       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the
---       worker), gates (JSON: rate and slots, each a key and a number)
--- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id.
+--       worker), gates (JSON: rate and slots, each a key and a number);
+--       once (finish, start, throttle or debounce), once_key (<name>:<hash>), hold (ms that the key is held, or the quiet
+--       time), and with debounce longest (ms from the first call) and call (a hash of the arguments)
+-- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id; 'SAME=<state>=<id>' of
+--       the task that has its key, the state '' where that is gone.
 --       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
 -- event queued | scheduled
@@ -29,16 +33,16 @@ if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == '' and redis.c
 end
 
 -- (Here the rest of the prelude goes.)
-local WIDTH = 9
+local WIDTH, SECONDS_KNOWN = 9, 60
 local NOTHING = {}
-local answers, fresh, seen = {}, {}, {}
-local there_before
+local answers, fresh, joined, changed, seen, held = {}, {}, {}, {}, {}, {}
+local there_before, known_by
 
 -- A task that is there already; nil for none, false for a key of another program.
 local function found(where)
   local status = redis.pcall('HGET', where, 'status')
   if type(status) == 'table' then return false end
-  return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue') or nil
+  return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue', 'call') or nil
 end
 
 -- What only some tasks have.
@@ -47,21 +51,30 @@ local function more_of(text)
   local wait = tonumber(more.expires_in)
   more.expires = wait and at + wait or tonumber(more.expires)
   more.lane = lane_of(more.priority)
+  if more.once == 'throttle' then
+    more.where = key.throttle(more.once_key)
+  elseif more.once == 'debounce' then
+    more.where = key.debounce(more.once_key)
+  elseif more.once then
+    more.where = key.unique(more.once_key)
+  end
   return more
 end
 
 -- The key of another program that is in the way of a task.
-local function obstacle_of(queue, due, more)
+local function obstacle_of(id, queue, due, more)
   if more.expires and not is_ours(key.expiring(), 'zset') then return key.expiring() end
   for tag in string.gmatch(more.tags or '', '%S+') do
     if not is_ours(key.tag(tag), 'zset') then return key.tag(tag) end
   end
+  if more.where and not is_ours(more.where, 'string') then return more.where end
+  if more.once == 'debounce' and not is_ours(key.debounced(id), 'string') then return key.debounced(id) end
   return due and no_delayed() or no_line(queue, more.lane)
 end
 
-local function write_more(id, where, more)
+local function write_more(id, where, due, more)
   redis.call('HSET', where, 'more', 1)
-  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates'}) do
+  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates', 'call'}) do
     if more[field] then redis.call('HSET', where, field, more[field]) end
   end
   if more.expires then
@@ -69,6 +82,56 @@ local function write_more(id, where, more)
     note_time(key.expiring(), id, more.expires)
   end
   for tag in string.gmatch(more.tags or '', '%S+') do redis.call('ZADD', key.tag(tag), stamp(at), id) end
+  if more.once == 'debounce' then redis.call('HSET', where, 'latest', stamp(at + more.longest / 1000)) end
+  if more.once == 'finish' or more.once == 'start' then
+    redis.call('HSET', where, 'unique', more.once .. ' ' .. more.once_key)
+  end
+  local hold = more.once == 'debounce' and string.format('%.0f', (due - at) * 1000) or more.hold
+  if more.once then redis.call('SET', more.where, id, 'PX', hold) end
+end
+
+-- The task whose id is kept at a key; nil where there is no id. Of a task that is gone the status is ''.
+local function task_at(where)
+  local id = redis.call('GET', where)
+  if not id or #id > LONGEST or not string.find(id, '^[%w_.:-]+$') then return nil end
+  local task = fields(id, 'status', 'keep', 'token', 'latest') or {}
+  local status = HOMES[task[1]] and task[1] or ''
+  return {id = id, status = status, where = where, keep = task[2], token = task[3], latest = tonumber(task[4] or nil)}
+end
+
+-- Whether a task deserves the key that it has. Of a unique one it is not over, nor a run of it that was cancelled; a
+-- debounced one waits for its first claim, and may wait longer.
+local function deserves(task, once)
+  if once == 'throttle' then return true end
+  if once == 'debounce' then return task.status == 'SCHEDULED' and not task.token and task.latest and task.latest > at end
+  local is_over = task.status == '' or HOMES[task.status] == '' or HOMES[task.status] == 'dead'
+  return not is_over or task.status == 'CANCELLED' and task.keep
+end
+
+-- The task that a call is the same as; nil if it is to be one of its own.
+local function holder_of(id, more)
+  local before = more.once == 'debounce' and task_at(key.debounced(id))
+  if before then
+    before.is_repeat = true
+    return before
+  end
+  if held[more.where] then return held[more.where] end
+  local holder = task_at(more.where)
+  if not holder or not deserves(holder, more.once) then return nil end
+  held[more.where] = holder
+  return holder
+end
+
+-- Joins a call to the debounced task that waits under its key: its arguments count from now on.
+local function join(id, i, holder, more)
+  holder.i, holder.due, holder.gates = i, math.min(at + more.hold / 1000, holder.latest), more.gates
+  joined[#joined + 1] = {id, holder.id}
+  if holder.task then
+    holder.task[2], holder.task[4], holder.task[3].gates = holder.due, i, more.gates
+  elseif not holder.is_changed then
+    holder.is_changed = true
+    changed[#changed + 1] = holder
+  end
 end
 
 -- Nearly always there is none of them, and that is all there is to know.
@@ -80,18 +143,32 @@ for i = 1, #KEYS do
   local there = seen[id]
   if not there and are_any_there then there = found(KEYS[i]) end
   if there == false then return foreign(KEYS[i]) end
+  local more = NOTHING
+  if ARGV[base + 8] ~= '' and (not there or there[6]) then more = more_of(ARGV[base + 8]) end
   if not there then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
+    if more.once == 'debounce' then wait = more.hold / 1000 end
     if wait then due = at + wait end
     if due and due <= at then due = nil end
-    local status = due and 'SCHEDULED' or 'PENDING'
-    local more = ARGV[base + 8] ~= '' and more_of(ARGV[base + 8]) or NOTHING
-    seen[id] = {status, name, args, kwargs, queue}
-    fresh[#fresh + 1] = {i, due, more}
-    local obstacle = obstacle_of(queue, due, more)
+    local obstacle = obstacle_of(id, queue, due, more)
     if obstacle then return foreign(obstacle) end
-    answers[i] = status
-  elseif there[2] == name and there[3] == args and there[4] == kwargs and there[5] == queue then
+    local holder = more.once and holder_of(id, more)
+    if holder then
+      if more.once == 'debounce' and not holder.is_repeat then join(id, i, holder, more) end
+      answers[i] = 'SAME=' .. holder.status .. '=' .. holder.id
+      known_by = holder
+    else
+      local status, task = due and 'SCHEDULED' or 'PENDING', {i, due, more, i}
+      seen[id] = {status, name, args, kwargs, queue, more.call}
+      fresh[#fresh + 1] = task
+      if more.once then
+        local latest = more.once == 'debounce' and at + more.longest / 1000 or nil
+        held[more.where] = {id = id, status = status, latest = latest, task = task}
+      end
+      answers[i] = status
+    end
+  elseif there[2] == name and there[5] == queue
+    and (there[3] == args and there[4] == kwargs or there[6] and there[6] == more.call) then
     answers[i] = there[1]
     there_before = id
   else
@@ -99,16 +176,20 @@ for i = 1, #KEYS do
   end
 end
 
-if there_before and #fresh == 0 then
+if #fresh == 0 and #changed == 0 and (there_before or known_by) then
   pass_full_memory(key.delayed())
-  redis.call('HSET', key.task(there_before), 'id', there_before)
+  if there_before then
+    redis.call('HSET', key.task(there_before), 'id', there_before)
+  else
+    redis.call('SET', known_by.where, redis.call('GET', known_by.where), 'KEEPTTL')
+  end
 end
 for _, task in ipairs(fresh) do
-  local i, due, more = task[1], task[2], task[3]
-  local base = 2 + (i - 1) * WIDTH
-  local id, name, args, kwargs, queue, max_retries = unpack(ARGV, base, base + 5)
-  write(KEYS[i], id, name, args, kwargs, queue, max_retries, due and 'SCHEDULED' or 'PENDING')
-  if more ~= NOTHING then write_more(id, KEYS[i], more) end
+  local i, due, more, last = unpack(task, 1, 4)
+  local base, body = 2 + (i - 1) * WIDTH, 2 + (last - 1) * WIDTH
+  local id, name, _, _, queue, max_retries = unpack(ARGV, base, base + 5)
+  write(KEYS[i], id, name, ARGV[body + 2], ARGV[body + 3], queue, max_retries, due and 'SCHEDULED' or 'PENDING')
+  if more ~= NOTHING then write_more(id, KEYS[i], due, more) end
   if due then
     redis.call('HSET', KEYS[i], 'due', stamp(due))
     delay(id, due)
@@ -117,5 +198,15 @@ for _, task in ipairs(fresh) do
     line_up(id, queue, more.lane, 'LPUSH', at)
   end
 end
+for _, task in ipairs(changed) do
+  local body = 2 + (task.i - 1) * WIDTH
+  redis.call('HSET', key.task(task.id), 'args', ARGV[body + 2], 'kwargs', ARGV[body + 3], 'due', stamp(task.due),
+    'updated_at', stamp(at))
+  if task.gates then redis.call('HSET', key.task(task.id), 'gates', task.gates) end
+  redis.call('SET', task.where, task.id, 'PX', string.format('%.0f', math.max(1, (task.due - at) * 1000)))
+  delay(task.id, task.due)
+  emit(task.id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(task.due) .. ',"at":' .. when(at) .. '}')
+end
+for _, call in ipairs(joined) do redis.call('SET', key.debounced(call[1]), call[2], 'EX', SECONDS_KNOWN) end
 ring()
 return table.concat(answers, ' ')

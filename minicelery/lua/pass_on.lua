@@ -55,6 +55,7 @@ if known then
 end
 redis.call('HSET', hash, 'status', 'FAILED', 'error', err, 'settled', token)
 redis.call('LPUSH', dead_letter, id)
+end_unique(id)
 emit(id, 'failed', ',"status":"FAILED","retry_count":' .. task.retry_count .. ',"error":' .. err .. ',"at":'
   .. when(at) .. '}')
 return 'FAILED'

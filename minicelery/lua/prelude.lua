@@ -177,12 +177,24 @@ local function leave_line(id, queue, lane)
   end
 end
 
+-- Gives up the key that a task holds, '<until> <name>:<hash>', if it still has it.
+local function free_unique(id, unique)
+  local where = key.unique(string.match(unique, ' (.*)') or '')
+  if redis.pcall('GET', where) == id then redis.call('DEL', where) end
+end
+
+local function end_unique(id)
+  local unique = redis.call('HGET', key.task(id), 'unique')
+  if unique then free_unique(id, unique) end
+end
+
 -- Ends a task that waits and is in no place by now: CANCELLED or EXPIRED, told by an event, and kept as a result is.
 local function end_unrun(id, task, status, keep, at)
   redis.call('HSET', key.task(id), 'status', status, 'updated_at', stamp(at))
   redis.call('HDEL', key.task(id), 'due')
   redis.call('PEXPIRE', key.task(id), keep)
   leave_indexes(id, task.expires, task.tags)
+  end_unique(id)
   emit(id, string.lower(status), ',"status":"' .. status .. '","retry_count":' .. task.retry_count .. ',"at":'
     .. when(at) .. '}')
 end
@@ -530,6 +542,7 @@ local function close_run(id, at)
   if found[2] then
     redis.call('PEXPIRE', key.task(id), found[2])
     redis.call('HDEL', key.task(id), 'keep')
+    end_unique(id)
   end
 end
 

@@ -54,6 +54,7 @@ local function bury(one)
     .. ' of them with no other task beside it; the last time it ' .. cause .. '","traceback":""}'
   redis.call('HSET', key.task(one.id), 'status', 'FAILED', 'error', err, 'updated_at', stamp(at))
   redis.call('LPUSH', dead_letter, one.id)
+  end_unique(one.id)
   emit(one.id, 'failed', ',"status":"FAILED","retry_count":' .. one.retry_count .. ',"error":'
     .. err .. ',"at":' .. when(at) .. '}')
 end

@@ -67,6 +67,7 @@ if #others == 0 then return answers end
 for _, one in ipairs(others) do
   local id, state = one[1], one[2]
   close_run(id, at)
+  if state == 'SUCCESS' or state == 'FAILED' then end_unique(id) end
   if state == 'SUCCESS' then
     local kept = redis.call('HMGET', key.task(id), 'expires', 'tags')
     leave_indexes(id, kept[1], kept[2])

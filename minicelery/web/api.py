@@ -42,18 +42,24 @@ def submit() -> Response:
     app = celery()
     message = app.message(**load_submission())
     result, status = app.sender.send(message)
-    body = {"task_id": result.id, "status": status.value, "max_retries": message.max_retries}
+    body = {"task_id": result.id, "status": status and status.value, "max_retries": message.max_retries}
+    if result.duplicate:
+        body["duplicate"] = True
     # Not url_for: it takes a tenth of all that Flask and we do for the request. An id is safe in a URL.
     place = f"{request.script_root}{request.path}"
-    return answer(body, HTTPStatus.ACCEPTED, Location=f"{place if _PLAIN(place) else iri_to_uri(place)}/{result.id}")
+    place = place if _PLAIN(place) else iri_to_uri(place)
+    return answer(body, HTTPStatus.ACCEPTED, Location=f"{place}/{result.id}")
 
 
 def submit_batch() -> Response:
     """Submit many tasks."""
     app = celery()
     messages = gather(load_batch(), lambda call: app.message(**call), "/tasks/{}".format)
-    app.sender.send_many(messages)
-    return answer({"count": len(messages), "task_ids": [message.id for message in messages]}, HTTPStatus.ACCEPTED)
+    sent = app.sender.send_many(messages)
+    body: dict[str, Any] = {"count": len(messages), "task_ids": [result.id for result, _ in sent]}
+    if duplicates := [place for place, (result, _) in enumerate(sent) if result.duplicate]:
+        body["duplicates"] = duplicates
+    return answer(body, HTTPStatus.ACCEPTED)
 
 
 def task(task_id: str) -> Response:

@@ -10,6 +10,7 @@ from ..options import MOST_TAGS
 from ..outcome import MAX_DELAY, MAX_RETRIES
 from ..states import Status
 from ..time_limits import SHORTEST_LIMIT
+from ..uniqueness import LONGEST_KEY, SHORTEST, UNTIL
 
 
 class Number(ma.fields.Float):
@@ -68,6 +69,10 @@ def _text(description: str, **metadata: str) -> ma.fields.String:
         error_messages={"invalid": "give a string"},
         metadata={"description": description, **metadata},
     )
+
+
+def _seconds(description: str) -> Number:
+    return Number(SHORTEST, MAX_DELAY, allow_none=True, metadata={"description": description})
 
 
 class Submission(ma.Schema):
@@ -131,6 +136,19 @@ class Submission(ma.Schema):
         error_messages={"invalid": "give a list"},
         metadata={"description": "Names under which tasks can be cancelled together.", "maxItems": MOST_TAGS},
     )
+    unique_for = _seconds("Another call with the same key is this same task, for so long at most.")
+    unique_until = ma.fields.String(
+        allow_none=True,
+        validate=validate.OneOf(UNTIL, error=f"give {' or '.join(UNTIL)}"),
+        error_messages={"invalid": "give a string"},
+        metadata={"description": "When the key is free again, if not before. Default: the task's own, finish."},
+    )
+    unique_key = _text(
+        f"Of two calls of one task that are the same. Default: by its arguments. At most {LONGEST_KEY} characters."
+    )
+    throttle = _seconds("As unique_for, for just so long, whatever becomes of the task.")
+    debounce = _seconds("Due so long after the last call with the same key, whose arguments count.")
+    debounce_max = _seconds("Due so long after the first such call in any case. Default: ten times debounce.")
     task_id = _text("An id of your own. The same id with the same call is the same task.")
 
     @ma.post_load
@@ -189,14 +207,23 @@ class BatchSubmitted(ma.Schema):
 
     count = ma.fields.Integer(required=True)
     task_ids = ma.fields.List(ma.fields.String(), required=True, metadata={"description": "In the order of the tasks."})
+    duplicates = ma.fields.List(
+        ma.fields.Integer(),
+        metadata={"description": "Where there are any: the places of those that were there already."},
+    )
 
 
 class Submitted(ma.Schema):
     """A task that Redis has."""
 
     task_id = ma.fields.String(required=True)
-    status = ma.fields.Enum(Status, required=True)
+    status = ma.fields.Enum(
+        Status, required=True, allow_none=True, metadata={"description": "null: of a duplicate whose task is gone."}
+    )
     max_retries = ma.fields.Integer(required=True)
+    duplicate = ma.fields.Boolean(
+        metadata={"description": "true: an earlier call was the same, and this is its task. Else left out."}
+    )
 
 
 class TaskError(ma.Schema):

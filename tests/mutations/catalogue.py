@@ -8,6 +8,7 @@ from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_repair import GUARDS_OF_REPAIR
 from .guards_of_states import GUARDS_OF_STATES
+from .guards_of_uniqueness import GUARDS_OF_UNIQUENESS
 
 MUTATIONS = (
     *GUARDS_OF_CLAIMS,
@@ -17,5 +18,6 @@ MUTATIONS = (
     *GUARDS_OF_REPAIR,
     *GUARDS_OF_PARENTS,
     *GUARDS_OF_LIMITS,
+    *GUARDS_OF_UNIQUENESS,
     *GUARDS_IN_PYTHON,
 )

@@ -373,8 +373,8 @@ _REPLICATED = (
         "a repeated submission writes nothing",
         "it is answered although no replica has the task",
         "minicelery/lua/enqueue.lua",
-        "if there_before and #fresh == 0 then",
-        "if false then",
+        "if #fresh == 0 and #changed == 0 and (there_before or known_by) then",
+        "if #fresh == 0 and #changed == 0 and not there_before and known_by then",
         (f"{_REPLICATION}::test_a_repeat_that_finds_its_task_is_not_answered_before_a_replica_has_it",),
     ),
 )

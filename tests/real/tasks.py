@@ -165,3 +165,12 @@ def announced_nap(self: TaskContext, seconds: float) -> str:
     self.progress(0, 1, "begun")
     time.sleep(seconds)
     return "rested"
+
+
+@app.task(bind=True)
+def wait_for(self: TaskContext, gate: str) -> str:
+    """Tells that it has begun, and waits for a file."""
+    self.progress(0, 1, "begun")
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return "open"

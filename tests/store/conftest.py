@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from minicelery import MiniCelery
-from minicelery.handover import Claim, Claimed, Kept, Settlement
+from minicelery.handover import Answer, Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import Status
 
@@ -26,7 +26,7 @@ class Desk:
     def message(self, task_id: str, queue: str = "default", *, name: str = "add", **more: object) -> Message:
         return Message(task_id, name, "[1,2]", "{}", queue, 3, **more)
 
-    def submit(self, *task_ids: str, queue: str = "default", **more: object) -> list[Status | None]:
+    def submit(self, *task_ids: str, queue: str = "default", **more: object) -> list[Answer]:
         return self.broker.enqueue([self.message(task_id, queue, **more) for task_id in task_ids])
 
     def hire(self, *workers: str, lease: float = 60.0) -> None:
