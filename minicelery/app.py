@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from .executor import Executor, Isolate, is_not
 from .inspector import Inspector
 from .keys import Keys
 from .limits import Limits
-from .message import Delivery, Message
+from .message import Delivery, Idempotency, Message
 from .names import check_name
 from .options import TaskOptions, task_settings
 from .record import TaskRecord
@@ -48,6 +48,8 @@ class Sender(Protocol):
     def send(self, message: Message) -> Sent: ...
 
     def send_many(self, messages: Iterable[Message]) -> list[Sent]: ...
+
+    def send_once(self, messages: Sequence[Message], idempotency: Idempotency) -> tuple[list[Sent], bool]: ...
 
     def task(self, task_id: str) -> TaskRecord: ...
 

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from . import codec
+from .errors import IdempotencyKeyReused
 from .handover import Accepted, Answer, Claim, Claimed, Kept, Recovery, Settlement
 from .keys import Keys
 from .message import Delivery, Message
@@ -36,7 +37,7 @@ class Broker:
         """Submit messages, some hundred at most. For each its state now, or None where another task has the id;
         ``Accepted`` where it was not submitted now, as it is there already.
 
-        Raises ``NotReplicated`` where a replica is to confirm them, and none has in time.
+        Raises ``NotReplicated`` where a replica is to confirm them, and none has in time; ``IdempotencyKeyReused``.
         """
         return _states(self._scripts.run("enqueue", *self._enqueue(messages), self._confirm))
 
@@ -225,10 +226,12 @@ def _states(answer: str) -> list[Answer]:
 
 
 def _accepted(word: str) -> Accepted | None:
+    if word == "OTHER":
+        raise IdempotencyKeyReused
     if word == "TAKEN":
         return None
-    _, status, task_id = word.split("=")
-    return Accepted(task_id, _STATES.get(status), duplicate=True)
+    how, status, task_id = word.split("=")
+    return Accepted(task_id, _STATES.get(status), duplicate=how != "AGAIN", replayed=how != "SAME")
 
 
 def _kept(answers: Sequence[str]) -> list[Kept]:

@@ -43,6 +43,7 @@ class Config:
     lease: float = 15.0
     grace: float = 25.0
     result_ttl: float = 86_400.0
+    idempotency_ttl: float = 86_400.0
     max_body_bytes: int = 1_048_576
     allowed_origins: tuple[str, ...] = ()
     log_level: str = "INFO"
@@ -145,6 +146,7 @@ _FIELDS: dict[str, ma.fields.Field[Any]] = {
     "lease": _number(0.5, 3600),
     "grace": _number(0, 86_400),
     "result_ttl": _number(1, 366 * 86_400),
+    "idempotency_ttl": _number(1, 366 * 86_400),
     "max_body_bytes": _whole(1_000, 1_000_000_000),
     "allowed_origins": _Words(validate=_are_origins),
     "log_level": ma.fields.String(

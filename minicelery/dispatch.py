@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from . import codec
 from .broker import Broker
 from .errors import RedisUnavailable, TaskIdTaken, TaskNotFound
 from .handover import Accepted, Answer
 from .inspector import Inspector
-from .message import Message
+from .message import Idempotency, Message
 from .record import TaskRecord
 from .result import AsyncResult
 from .states import FINISHED, Status
@@ -67,6 +68,17 @@ class Dispatch:
         _refuse_taken(waiting, taken, sent)
         return sent
 
+    def send_once(self, messages: Sequence[Message], idempotency: Idempotency) -> tuple[list[Sent], bool]:
+        """As ``send_many``; but what was sent before with the same key and request is not sent again, but answered as
+        the first time. Whether that was so for all of it. Raises ``IdempotencyKeyReused``."""
+        marked = list(messages)
+        for part, start in enumerate(range(0, len(marked), BATCH)):
+            marked[start] = _marked(marked[start], idempotency, part)
+        answers = list(self._answers(marked))
+        sent = [self._sent(message, answer) for message, answer in zip(messages, answers, strict=True) if answer]
+        _refuse_taken(messages, [place for place, answer in enumerate(answers) if answer is None], sent)
+        return sent, all(isinstance(answer, Accepted) and answer.replayed for answer in answers)
+
     def _answers(self, messages: Sequence[Message]) -> Iterator[Answer]:
         batches = [messages[start : start + BATCH] for start in range(0, len(messages), BATCH)]
         return chain.from_iterable(self._broker.enqueue_each(batches))
@@ -109,3 +121,9 @@ def _refuse_taken(messages: Sequence[Message], taken: Sequence[int], sent: Seque
     error.places = taken
     error.task_ids = [ids.get(place) or next(others) for place in range(len(messages))]
     raise error
+
+
+def _marked(message: Message, idempotency: Idempotency, part: int) -> Message:
+    """The first message of a part, which tells enqueue.lua what the whole of it was asked under."""
+    words = f"{idempotency.key} {idempotency.request} {part} {idempotency.seconds * 1000:.0f}"
+    return message._replace(more=codec.write(codec.decode(message.more or "{}") | {"idempotency": words}))

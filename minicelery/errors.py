@@ -97,6 +97,15 @@ class TaskIdTaken(InvalidInput):
     task_ids: Sequence[str] = ()
 
 
+class IdempotencyKeyReused(InvalidInput):
+    """Something else was asked under this idempotency key before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another request was sent with this Idempotency-Key before; use a fresh key, or send the same body again"
+        )
+
+
 class NotADeadLetter(MiniCeleryError):
     """Only a task that failed for good can be retried or deleted as a dead letter."""
 

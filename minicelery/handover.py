@@ -51,11 +51,13 @@ class Claimed:
 
 
 class Accepted(NamedTuple):
-    """The answer to a submission that is a ``duplicate`` of the task with this id. No status where that is gone."""
+    """The answer to a submission that is there already: it is a ``duplicate`` of the task with this id, or it is
+    ``replayed``, since the same was asked under its idempotency key before. No status where the task is gone."""
 
     id: str
     status: Status | None
     duplicate: bool = False
+    replayed: bool = False
 
 
 #: What has become of a submission: the state of its task now; None where another task has its id.

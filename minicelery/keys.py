@@ -46,6 +46,12 @@ SCHEMA = (
     Pattern("throttle", "throttle:{}", "string", "id of the task that a key was given to in this period"),
     Pattern("debounce", "debounce:{}", "string", "id of the task that waits for a quiet time under a key"),
     Pattern("debounced", "debounced:{}", "string", "id of the task that a submission was joined to, kept a minute"),
+    Pattern(
+        "idempotency",
+        "idempotency:{}",
+        "hash",
+        "what was asked under an Idempotency-Key, and what was answered to each part of it",
+    ),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
         "worker",

@@ -22,6 +22,14 @@ class Message(NamedTuple):
     more: str = ""
 
 
+class Idempotency(NamedTuple):
+    """What a request is told by when it is sent again: hashes of its key and of itself, and for how many seconds."""
+
+    key: str
+    request: str
+    seconds: float
+
+
 class Delivery(NamedTuple):
     """One claim of a task by one thread. Only the holder of ``token`` may record how it ended.
 

@@ -1,7 +1,7 @@
 """A kit for the tests of applications: run tasks at once, or drain the queues right here."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from .dispatch import Sent
 from .errors import InvalidInput, TaskNotFound
 from .handover import Claim, Settlement
 from .keys import NORMAL_PRIORITY
-from .message import Delivery, Message
+from .message import Delivery, Idempotency, Message
 from .outcome import Outcome
 from .record import TaskRecord
 from .result import AsyncResult
@@ -86,6 +86,10 @@ class EagerSender:
 
     def send_many(self, messages: Iterable[Message]) -> list[Sent]:
         return [self.send(message) for message in messages]
+
+    def send_once(self, messages: Sequence[Message], idempotency: Idempotency) -> tuple[list[Sent], bool]:
+        """All is done at once, and nothing remembered of it."""
+        return self.send_many(messages), False
 
     def task(self, task_id: str) -> TaskRecord:
         try:

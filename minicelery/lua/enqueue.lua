@@ -5,9 +5,11 @@
 --       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the
 --       worker), gates (JSON: rate and slots, each a key and a number);
 --       once (finish, start, throttle or debounce), once_key (<name>:<hash>), hold (ms that the key is held, or the quiet
---       time), and with debounce longest (ms from the first call) and call (a hash of the arguments)
+--       time), and with debounce longest (ms from the first call) and call (a hash of the arguments);
+--       the first task's may have idempotency for all: hash of the key, hash of the request, number of this part, ms kept
 -- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id; 'SAME=<state>=<id>' of
---       the task that has its key, the state '' where that is gone.
+--       the task that has its key, the state '' where that is gone. What was answered under an idempotency key before is
+--       answered again: 'AGAIN=<state>=<id>', 'SAME_AGAIN=<state>=<id>'; 'OTHER' if that was another request.
 --       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
 -- event queued | scheduled
@@ -136,6 +138,21 @@ end
 
 -- Nearly always there is none of them, and that is all there is to know.
 local are_any_there = redis.call('EXISTS', unpack(KEYS)) > 0
+local first = ARGV[10] ~= '' and more_of(ARGV[10]) or NOTHING
+
+local asked, request, part, life
+if first.idempotency then
+  asked, request, part, life = string.match(first.idempotency, '^(%S+) (%S+) (%S+) (%S+)$')
+  asked = key.idempotency(asked)
+  if not is_ours(asked, 'hash') then return foreign(asked) end
+  local before = redis.call('HMGET', asked, 'request', part)
+  if before[1] and before[1] ~= request then return 'OTHER' end
+  if before[2] then
+    pass_full_memory(key.delayed())
+    redis.call('HSET', asked, 'request', request)
+    return before[2]
+  end
+end
 
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
@@ -144,7 +161,7 @@ for i = 1, #KEYS do
   if not there and are_any_there then there = found(KEYS[i]) end
   if there == false then return foreign(KEYS[i]) end
   local more = NOTHING
-  if ARGV[base + 8] ~= '' and (not there or there[6]) then more = more_of(ARGV[base + 8]) end
+  if i == 1 then more = first elseif ARGV[base + 8] ~= '' and (not there or there[6]) then more = more_of(ARGV[base + 8]) end
   if not there then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
     if more.once == 'debounce' then wait = more.hold / 1000 end
@@ -209,4 +226,21 @@ for _, task in ipairs(changed) do
 end
 for _, call in ipairs(joined) do redis.call('SET', key.debounced(call[1]), call[2], 'EX', SECONDS_KNOWN) end
 ring()
+
+if asked then
+  local words, is_any = {}, false
+  for i, answer in ipairs(answers) do
+    if answer == 'TAKEN' then
+      words[i] = answer
+    else
+      is_any = true
+      words[i] = string.sub(answer, 1, 5) == 'SAME=' and 'SAME_AGAIN=' .. string.sub(answer, 6)
+        or 'AGAIN=' .. answer .. '=' .. ARGV[2 + (i - 1) * WIDTH]
+    end
+  end
+  if is_any then
+    redis.call('HSET', asked, 'request', request, part, table.concat(words, ' '))
+    redis.call('PEXPIRE', asked, life)
+  end
+end
 return table.concat(answers, ' ')

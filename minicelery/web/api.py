@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, url_for
 from werkzeug.datastructures import Headers
 from werkzeug.urls import iri_to_uri
 
@@ -13,12 +13,13 @@ from ..batch import gather
 from ..errors import AlreadyFinished
 from ..names import check_queue
 from ..states import Status
-from . import schemas
-from .requests import celery, load_batch, load_body, load_query, load_submission
+from . import idempotency, schemas
+from .requests import batch_of, celery, load_body, load_object, load_query, submission_of, this_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+NO_HEADERS: dict[str, str] = {}
 #: Whether nothing in a path has to be quoted.
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*").fullmatch
 
@@ -39,27 +40,35 @@ def register(blueprint: Blueprint) -> None:
 
 def submit() -> Response:
     """Submit a task."""
-    app = celery()
-    message = app.message(**load_submission())
-    result, status = app.sender.send(message)
+    app, asked, told = celery(), this_request(), NO_HEADERS
+    wanted, key = load_object(asked), idempotency.key_of(asked)
+    message = app.message(**submission_of(wanted))
+    if key is None:
+        result, status = app.sender.send(message)
+    else:
+        [(result, status)], told = idempotency.send(app, key, wanted, [message])
     body = {"task_id": result.id, "status": status and status.value, "max_retries": message.max_retries}
     if result.duplicate:
         body["duplicate"] = True
     # Not url_for: it takes a tenth of all that Flask and we do for the request. An id is safe in a URL.
-    place = f"{request.script_root}{request.path}"
+    place = f"{asked.script_root}{asked.path}"
     place = place if _PLAIN(place) else iri_to_uri(place)
-    return answer(body, HTTPStatus.ACCEPTED, Location=f"{place}/{result.id}")
+    return answer(body, HTTPStatus.ACCEPTED, Location=f"{place}/{result.id}", **told)
 
 
 def submit_batch() -> Response:
     """Submit many tasks."""
-    app = celery()
-    messages = gather(load_batch(), lambda call: app.message(**call), "/tasks/{}".format)
-    sent = app.sender.send_many(messages)
+    app, asked, told = celery(), this_request(), NO_HEADERS
+    wanted, key = load_object(asked), idempotency.key_of(asked)
+    messages = gather(batch_of(wanted), lambda call: app.message(**call), "/tasks/{}".format)
+    if key is None:
+        sent = app.sender.send_many(messages)
+    else:
+        sent, told = idempotency.send(app, key, wanted, messages)
     body: dict[str, Any] = {"count": len(messages), "task_ids": [result.id for result, _ in sent]}
     if duplicates := [place for place, (result, _) in enumerate(sent) if result.duplicate]:
         body["duplicates"] = duplicates
-    return answer(body, HTTPStatus.ACCEPTED)
+    return answer(body, HTTPStatus.ACCEPTED, **told)
 
 
 def task(task_id: str) -> Response:

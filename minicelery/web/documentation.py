@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Response, render_template, send_from_directory, url_for
 
 from ..version import __version__
-from . import control_api, problems, schemas
+from . import control_api, idempotency, problems, schemas
 from .api import answer
 from .operation import Operation
 
@@ -24,7 +24,8 @@ OPERATIONS = (
         schemas.Submitted,
         body=schemas.Submission,
         problems=(400, 403, 409, 413, 415, 422, 503),
-        headers=("Location",),
+        headers=("Location", idempotency.REPLAYED),
+        takes_key=True,
     ),
     Operation(
         "post",
@@ -34,6 +35,8 @@ OPERATIONS = (
         schemas.BatchSubmitted,
         body=schemas.Batch,
         problems=(400, 403, 409, 413, 415, 422, 503),
+        headers=(idempotency.REPLAYED,),
+        takes_key=True,
     ),
     Operation(
         "post",
@@ -88,6 +91,12 @@ OPERATIONS = (
     Operation("get", "/readyz", "Tell that Redis is reachable", 200, schemas.Health, problems=(503,)),
 )
 
+_KEY = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "The same request with the same key is answered as the first time; another one is a 422.",
+}
 # Swagger UI sets styles from its script, and carries its icons as data.
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"
@@ -140,6 +149,8 @@ def _describe(operation: Operation) -> dict[str, Any]:
     parameters: list[Any] = [{"in": "query", "schema": operation.query}] if operation.query else []
     for name in re.findall(r"{(\w+)}", operation.path):
         parameters.append({"in": "path", "name": name, "required": True, "schema": {"type": "string"}})
+    if operation.takes_key:
+        parameters.append(_KEY)
     responses = {str(operation.status): _success(operation)}
     for status in operation.problems:
         responses[str(status)] = _json(HTTPStatus(status).phrase + ".", schemas.Problem, problems.CONTENT_TYPE)

@@ -18,3 +18,4 @@ class Operation:
     query: type[ma.Schema] | None = None
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = field(default=())
+    takes_key: bool = False  #: the header Idempotency-Key

@@ -31,6 +31,19 @@ def test_the_document_is_openapi_with_the_schemas_of_requests_and_answers(http: 
     assert "task_id" in document["components"]["schemas"]["Problem"]["properties"]
 
 
+def test_the_document_tells_which_routes_take_an_idempotency_key(http: FlaskClient) -> None:
+    paths = http.get("/openapi.json").json["paths"]
+    taking = {
+        path: operation["responses"]["202"]["headers"]
+        for path, operations in paths.items()
+        for operation in operations.values()
+        if "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]]
+    }
+
+    assert set(taking) == {"/tasks", "/tasks/batch"}
+    assert all("Idempotent-Replayed" in headers for headers in taking.values())
+
+
 def test_the_page_and_its_files_come_from_here(http: FlaskClient) -> None:
     page = http.get("/docs")
 

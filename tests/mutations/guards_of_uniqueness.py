@@ -1,9 +1,10 @@
-"""Guards of what is done once: keys of uniqueness."""
+"""Guards of what is done once: keys of uniqueness, and requests that are sent again."""
 
 from .mutation import Mutation
 
 _LUA = "minicelery/lua"
 _STORE = "store/test_uniqueness.py"
+_API = "api/test_idempotency.py"
 _END = f"{_STORE}::test_the_end_of_a_task_frees_its_key"
 _KEPT = f"{_STORE}::test_a_task_that_runs_or_is_to_be_run_again_keeps_its_key"
 _START = f"{_STORE}::test_until_start_a_key_is_free_when_a_worker_has_the_task"
@@ -161,4 +162,34 @@ _DEBOUNCE = (
     ),
 )
 
-GUARDS_OF_UNIQUENESS = (*_KEYS, *_DEBOUNCE)
+_REQUESTS = (
+    Mutation(
+        "an idempotency key is good for any request",
+        "the second request is told that the first one's task is its own",
+        f"{_LUA}/enqueue.lua",
+        "  if before[1] and before[1] ~= request then return 'OTHER' end\n",
+        "",
+        (
+            f"{_API}::test_another_body_under_the_same_key_is_refused",
+            f"{_API}::test_parts_of_a_batch_that_come_in_any_order_belong_to_one_request",
+        ),
+    ),
+    Mutation(
+        "a request that was answered is done again",
+        "a client that repeats it after a lost answer has two tasks",
+        f"{_LUA}/enqueue.lua",
+        "  if before[2] then\n",
+        "  if false then\n",
+        (f"{_API}::test_a_repeated_request_gets_the_first_answer_and_says_so",),
+    ),
+    Mutation(
+        "a request that was refused has used its key",
+        "it can't be sent again once its id is free",
+        f"{_LUA}/enqueue.lua",
+        "  if is_any then\n",
+        "  if true then\n",
+        (f"{_API}::test_a_taken_id_has_used_no_key",),
+    ),
+)
+
+GUARDS_OF_UNIQUENESS = (*_KEYS, *_DEBOUNCE, *_REQUESTS)

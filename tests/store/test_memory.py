@@ -2,7 +2,8 @@
 
 import pytest
 
-from minicelery.message import Message
+from minicelery import MiniCelery
+from minicelery.message import Idempotency, Message
 from tests.store.conftest import Desk
 
 #: As long as ids and workers' names are in real life.
@@ -30,3 +31,25 @@ def test_arguments_of_some_hundred_bytes_take_what_they_are_long_and_little_more
     desk.broker.enqueue([Message(TASK, "add", body, "{}", "default", 3)])
 
     assert commands.memory_usage(desk.app.keys.task(TASK)) <= 330 + 1.3 * len(body)
+
+
+@pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+def test_keys_of_uniqueness_and_of_requests_take_as_little_memory_as_is_said(app: MiniCelery) -> None:
+    @app.task
+    def add(x: int, y: int) -> None: ...
+
+    add.apply_async((1, 2), unique_for=60)
+    add.apply_async((1, 2), debounce=60)
+    add.apply_async((1, 2), debounce=60)
+    sent = [add.message((1, number), {}, {}) for number in range(200)]
+    app.sender.send_once(sent[:1], Idempotency("k" * 40, "r" * 40, 60))
+    app.sender.send_once(sent, Idempotency("l" * 40, "r" * 40, 60))
+
+    found = {
+        key.removeprefix(app.keys.prefix).split(":")[0] + key[-1]: app.clients.commands.memory_usage(key)
+        for key in app.clients.commands.scan_iter(f"{app.keys.prefix}*")
+    }
+    sizes = {name[:-1]: size for name, size in found.items()}
+    assert max(sizes["unique"], sizes["debounce"], sizes["debounced"]) <= 180
+    assert found["idempotencyk"] <= 240
+    assert found["idempotencyl"] <= 200 * 60
