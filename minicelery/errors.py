@@ -176,6 +176,35 @@ class TaskCrashed(MiniCeleryError):
     """The process of an isolated run has ended before the run did; the message names the signal or exit code."""
 
 
+# ---- locks --------------------------------------------------------------------------------------
+
+
+class LockNotAcquired(MiniCeleryError):
+    """A lock was not to be had in time, or at once; try again later, or wait longer by ``timeout``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The lock '{name}' is held by others; try again later, or wait longer by its timeout.")
+        self.name = name
+
+
+class LockLost(MiniCeleryError):
+    """A lock is not held, or not any more: stop, and repeat what relied on it under a new one."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"The lock '{name}' {why}. Stop here, and repeat under a new lock what must not be done by two."
+        )
+        self.name = name
+
+
+class LockNotHeld(MiniCeleryError):
+    """Nobody holds a lock of this name; there is nothing to show or to break."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Nobody holds a lock '{name}'; those that are held are listed by minicelery locks list.")
+        self.name = name
+
+
 # ---- Redis and servers --------------------------------------------------------------------------
 
 

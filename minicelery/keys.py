@@ -63,6 +63,15 @@ SCHEMA = (
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
     Pattern("orders", "worker:{}:orders", "channel", "what a worker is to do about a task that runs there"),
     Pattern("claims", "worker:{}:claims", "hash", "thread → number of its last claim; stopped: no more"),
+    Pattern("lock", "lock:{}", "zset", "requests that hold a lock or semaphore; score: until when, epoch seconds"),
+    Pattern(
+        "lock_facts", "lock_facts:{}", "hash", "of a lock: fence, its last token; and each request that holds or waits"
+    ),
+    Pattern(
+        "lock_line", "lock_line:{}", "zset", "requests that wait for a lock; score: a number, in the order they came"
+    ),
+    Pattern("lock_bell", "lock_bell:{}", "list", "doorbell of one request that waits for a lock, rung when it is next"),
+    Pattern("lock_over", "lock_over:{}", "string", "what giving back or breaking a lock has found, kept a minute"),
 )
 
 #: Seconds for which the numbers of claims outlive their worker: a claim that is on its way for longer is lost anyway.
@@ -144,6 +153,21 @@ class Keys:
 
     def claims(self, worker_id: str) -> str:
         return self._spell("claims", worker_id)
+
+    def lock(self, name: str) -> str:
+        return self._spell("lock", name)
+
+    def lock_facts(self, name: str) -> str:
+        return self._spell("lock_facts", name)
+
+    def lock_line(self, name: str) -> str:
+        return self._spell("lock_line", name)
+
+    def lock_bell(self, nonce: str) -> str:
+        return self._spell("lock_bell", nonce)
+
+    def lock_over(self, nonce: str) -> str:
+        return self._spell("lock_over", nonce)
 
     def read(self, key: str) -> tuple[str, str] | None:
         """The name of the pattern that a key follows, and what stands in its braces; None for no key of ours."""

@@ -595,3 +595,49 @@ local function places_of(id, task, names)
   end
   return found
 end
+
+-- ---- Locks. Their facts have 'fence', the last token that was given, and of each who waits 'limit end-of-its-place', of each
+-- who holds 'limit since token owner'
+
+local FACT = '^(%d+) ([%d.]+)'
+
+-- Seconds for which a lock is remembered after its last use. Its next token is larger than the last one even if Redis's clock
+-- was set back by as much.
+local LOCK_KEPT = 3600
+
+local function keep_lock(where, seconds)
+  local ms = (seconds + LOCK_KEPT) * 1000
+  if redis.call('PTTL', where) < ms then redis.call('PEXPIRE', where, string.format('%.0f', ms)) end
+end
+
+-- Walks a line from its head, to one who is asked for, or until it has met so many who wait: them, and those whose place
+-- has ended.
+local function walk_line(line, facts, at, most, sought)
+  local waiting, gone, start, WIDTH = {}, {}, 0, 100
+  while #waiting < most do
+    local ids = redis.call('ZRANGE', line, start, start + WIDTH - 1)
+    local told = #ids > 0 and redis.call('HMGET', facts, unpack(ids))
+    for i, id in ipairs(ids) do
+      if id == sought or #waiting == most then return waiting, gone end
+      local limit, place_end = string.match(told[i] or '', FACT)
+      if (tonumber(place_end) or 0) > at then
+        waiting[#waiting + 1] = {id = id, limit = tonumber(limit), place_end = tonumber(place_end)}
+      else
+        gone[#gone + 1] = id
+      end
+    end
+    if #ids < WIDTH then break end
+    start = start + WIDTH
+  end
+  return waiting, gone
+end
+
+-- Rings for the one who is next but for some in a line.
+local function ring_waiter(line, facts, at, before)
+  local waiting = walk_line(line, facts, at, before + 1)
+  local following = waiting[before + 1]
+  if following and length(key.lock_bell(following.id)) == 0 then
+    redis.call('LPUSH', key.lock_bell(following.id), '1')
+    redis.call('PEXPIRE', key.lock_bell(following.id), 60000)
+  end
+end

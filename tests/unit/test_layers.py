@@ -8,6 +8,7 @@ import pytest
 
 from minicelery.broker import Broker
 from minicelery.keys import SCHEMA
+from minicelery.lock_store import LockStore
 from minicelery.states import Status
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,9 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Methods of the broker that call several scripts in one round trip.
 TOGETHER = {"exchange", "enqueue_each", "claim_behind"}
-WITHOUT_TRANSITION = {"beat", "wake", "locate", "control"}
+#: Scripts and methods of the store of locks.
+OF_LOCKS = {name for name in vars(LockStore) if name.startswith("lock_")}
+WITHOUT_TRANSITION = {"beat", "wake", "locate", "control"} | OF_LOCKS
 
 
 def _name(path: Path) -> str:
@@ -142,7 +145,8 @@ def test_table_scripts_and_methods_of_the_transitions_agree() -> None:
     methods = {name for name in vars(Broker) if not name.startswith("_")}
 
     assert set(_transitions()) | WITHOUT_TRANSITION == scripts
-    assert methods - TOGETHER | {"locate"} == scripts
+    assert methods - TOGETHER | {"locate"} | OF_LOCKS == scripts
+    assert {name for name in scripts if name.startswith("lock_")} == OF_LOCKS
 
 
 @pytest.mark.parametrize("name", sorted(_transitions()))
@@ -157,6 +161,13 @@ def test_a_scripts_contract_tells_its_transition_and_events(name: str) -> None:
     assert set(re.findall(r"\w+", contract.split("event")[1])) == events
     assert "ARGV  prefix" in contract
     assert "=>" in contract
+
+
+@pytest.mark.parametrize("name", sorted(OF_LOCKS))
+def test_the_contract_of_a_script_of_locks_says_that_it_is_no_transition(name: str) -> None:
+    contract = _contract(name)
+
+    assert all(words in contract for words in ("No task changes its state.", "KEYS", "ARGV  prefix", "=>"))
 
 
 def test_every_state_can_be_reached_and_left() -> None:
