@@ -3,6 +3,8 @@
 from .app import MiniCelery
 from .context import TaskContext
 from .errors import (
+    LockLost,
+    LockNotAcquired,
     MiniCeleryError,
     RedisUnavailable,
     ResultTimeout,
@@ -10,6 +12,7 @@ from .errors import (
     TaskFailed,
     TaskNotFound,
 )
+from .locks import Lock, Semaphore
 from .outcome import Retry
 from .result import AsyncResult
 from .states import Status
@@ -18,11 +21,15 @@ from .version import __version__
 
 __all__ = [
     "AsyncResult",
+    "Lock",
+    "LockLost",
+    "LockNotAcquired",
     "MiniCelery",
     "MiniCeleryError",
     "RedisUnavailable",
     "ResultTimeout",
     "Retry",
+    "Semaphore",
     "Signature",
     "SoftTimeLimitExceeded",
     "Status",

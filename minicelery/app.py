@@ -20,6 +20,7 @@ from .executor import Executor, Isolate, is_not
 from .inspector import Inspector
 from .keys import Keys
 from .limits import Limits
+from .locks import Lock, LockOptions, Locks, Semaphore
 from .message import Delivery, Idempotency, Message
 from .names import check_name
 from .options import TaskOptions, task_settings
@@ -204,6 +205,16 @@ class MiniCelery:
     def _refuse_dead_letter(self, task_id: str, status: Status) -> None:
         raise NotADeadLetter(f"Task {task_id} is {status}, not a dead letter; only FAILED tasks are.")
 
+    # ---- locks --------------------------------------------------------------------------------
+
+    def lock(self, name: str, ttl: float = 30.0, **options: Unpack[LockOptions]) -> Lock:
+        """A lock for ``with``. ``Lock`` says what it guarantees, and what it does not."""
+        return Lock(self.locks, name, ttl, 1, **options)
+
+    def semaphore(self, name: str, limit: int, ttl: float = 30.0, **options: Unpack[LockOptions]) -> Semaphore:
+        """As ``lock``, for up to ``limit`` holders at a time."""
+        return Semaphore(self.locks, name, ttl, limit, **options)
+
     # ---- parts, each made when first needed -----------------------------------------------------
 
     @cached_property
@@ -230,6 +241,10 @@ class MiniCelery:
     def limits(self) -> Limits:
         """Limits and pauses, of queues and of task names."""
         return Limits(self.broker, self.inspector)
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(self.clients, self.scripts, self.keys, self.inspector, self.world)
 
     @cached_property
     def doctor(self) -> Doctor:
