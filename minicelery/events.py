@@ -68,16 +68,16 @@ def describe(record: TaskRecord) -> dict[str, Any]:
         "error": record.error,
         "retry_count": record.retry_count,
         "max_retries": record.max_retries,
-        "created_at": _rfc3339(record.created_at),
-        "updated_at": _rfc3339(record.updated_at),
+        "created_at": rfc3339(record.created_at),
+        "updated_at": rfc3339(record.updated_at),
         "name": record.name,
         "args": record.args,
         "kwargs": record.kwargs,
         "queue": record.queue,
         "progress": record.progress,
-        "due": None if record.due is None else _rfc3339(record.due),
+        "due": None if record.due is None else rfc3339(record.due),
         "priority": record.priority,
-        "expires": None if record.expires is None else _rfc3339(record.expires),
+        "expires": None if record.expires is None else rfc3339(record.expires),
         "tags": list(record.tags),
         "worker": record.worker,
         "deliveries": record.deliveries,
@@ -98,7 +98,7 @@ def connected(record: TaskRecord, described: Mapping[str, Any]) -> list[Event]:
         end["result"] = record.result
     elif record.status is Status.FAILED:
         end["error"] = record.error
-    return [*found, _event(ENDS[record.status], {**end, "at": _rfc3339(record.updated_at)})]
+    return [*found, _event(ENDS[record.status], {**end, "at": rfc3339(record.updated_at)})]
 
 
 def ended(record: TaskRecord, event: Event) -> TaskRecord | None:
@@ -126,6 +126,7 @@ def _event(name: EventName, data: Mapping[str, Any]) -> Event:
     return Event(name, codec.write({"event": name.value, "data": dict(data)}))
 
 
-def _rfc3339(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
+    """Epoch seconds as every interface shows them."""
     whole, ms = divmod(round(seconds * 1000), 1000)
     return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03}Z"  # strftime takes three times as long

@@ -7,6 +7,7 @@ from typing import Any
 
 from .connection import Client, exchange, translated
 from .errors import LockNotHeld
+from .events import rfc3339
 from .inspector import Inspector, is_foreign
 from .keys import Keys
 from .scripts import Scripts
@@ -48,6 +49,20 @@ class HeldLock:
     def limit(self) -> int:
         """How many may hold it, as the strictest of its holders has it."""
         return min(holder.limit for holder in self.holders)
+
+
+def describe(lock: HeldLock) -> dict[str, Any]:
+    """A lock as every interface shows it: JSON-ready."""
+    holders = [
+        {
+            "owner": holder.owner,
+            "token": holder.token,
+            "since": rfc3339(holder.since),
+            "expires": rfc3339(holder.expires),
+        }
+        for holder in lock.holders
+    ]
+    return {"name": lock.name, "limit": lock.limit, "holders": holders, "waiting": lock.waiting}
 
 
 class LockStore:

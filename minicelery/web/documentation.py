@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Response, render_template, send_from_directory, url_for
 
 from ..version import __version__
-from . import control_api, idempotency, problems, schemas
+from . import control_api, idempotency, locks_api, problems, schemas
 from .api import answer
 from .operation import Operation
 
@@ -87,6 +87,7 @@ OPERATIONS = (
     ),
     Operation("delete", "/queue/dead-letter/{task_id}", "Delete a dead letter", 204, problems=(403, 404, 409, 503)),
     *control_api.OPERATIONS,
+    *locks_api.OPERATIONS,
     Operation("get", "/healthz", "Tell that the process is alive", 200, schemas.Health),
     Operation("get", "/readyz", "Tell that Redis is reachable", 200, schemas.Health, problems=(503,)),
 )
@@ -133,7 +134,9 @@ def describe(prefix: str) -> dict[str, Any]:
         title="Mini-Celery",
         version=__version__,
         openapi_version="3.1.0",
-        info={"description": "Submit tasks, read their state, look after the dead letters. Live: WS /ws/tasks/{id}."},
+        info={
+            "description": "Submit tasks, read their state, look after dead letters and locks. Live: WS /ws/tasks/{id}."
+        },
         servers=[{"url": prefix or "/"}],
         plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
     )

@@ -13,6 +13,7 @@ from ..errors import (
     AlreadyFinished,
     ForeignData,
     InvalidInput,
+    LockNotHeld,
     MiniCeleryError,
     NotADeadLetter,
     NotReplicated,
@@ -25,7 +26,7 @@ from ..errors import (
 
 _AWAY = "Redis can't be used at the moment"
 _FULL = "Redis has no memory left; there is room again once tasks and results are gone, or with a higher maxmemory"
-_FOREIGN = "Another program has put something else under a key of this queue; `minicelery doctor` names it"
+_FOREIGN = "Another program has put something else under a key that this needs; `minicelery doctor` names it"
 _UNSURE = "Redis has what was sent, but no replica has confirmed it in time"
 MOST_FAULTS = 20
 RETRY_AFTER = 2  #: seconds after which a client may try again while Redis is away
@@ -37,6 +38,7 @@ _STATUSES: list[tuple[type[MiniCeleryError], HTTPStatus]] = [
     (AlreadyFinished, HTTPStatus.CONFLICT),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TaskNotFound, HTTPStatus.NOT_FOUND),
+    (LockNotHeld, HTTPStatus.NOT_FOUND),
     (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (MiniCeleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
 ]

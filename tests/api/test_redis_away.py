@@ -39,6 +39,9 @@ def _app(url: str) -> MiniCelery:
         ("POST", "/queue/dead-letter/retry"),
         ("POST", "/queue/dead-letter/x/retry"),
         ("DELETE", "/queue/dead-letter/x"),
+        ("GET", "/locks"),
+        ("GET", "/locks/x"),
+        ("DELETE", "/locks/x"),
         ("GET", "/readyz"),
     ],
 )

@@ -252,6 +252,6 @@ def test_an_overwritten_queue_is_said_so_and_nothing_was_changed(http: FlaskClie
     for response in answers:
         assert response.status_code == 503
         assert "Retry-After" not in response.headers
-        assert "Another program has put something else under a key of this queue" in response.json["detail"]
+        assert "Another program has put something else under a key that this needs" in response.json["detail"]
         assert response.json["detail"].endswith("Nothing was changed.")
     assert list(app.inspector.task_ids()) == []
