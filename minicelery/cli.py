@@ -16,6 +16,7 @@ from .config import Config
 from .controls import limits, move, pause, purge, resume
 from .errors import InvalidInput, MiniCeleryError, RedisUnavailable
 from .loading import load_app
+from .lock_commands import locks
 from .operations import cancel, dead, doctor, queues
 from .terminal import Group, app_option, redis_option, with_app
 from .version import __version__
@@ -31,11 +32,11 @@ def main() -> None:
     """Mini-Celery: a task queue for Python web applications.
 
     Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached or used,
-    4 no such task, 124 timed out.
+    4 no such task or lock, 124 timed out.
     """
 
 
-for operation in (cancel, dead, doctor, limits, move, pause, purge, queues, resume):
+for operation in (cancel, dead, doctor, limits, locks, move, pause, purge, queues, resume):
     main.add_command(operation)
 
 

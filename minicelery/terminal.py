@@ -8,6 +8,9 @@ import click
 
 from .errors import (
     ForeignData,
+    LockLost,
+    LockNotAcquired,
+    LockNotHeld,
     MiniCeleryError,
     RedisFull,
     RedisUnavailable,
@@ -26,6 +29,9 @@ _EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
     (RedisUnavailable, UNREACHABLE),
     (TaskNotFound, NOT_FOUND),
     (ResultTimeout, TIMED_OUT),
+    (LockLost, FAILED),
+    (LockNotAcquired, TIMED_OUT),
+    (LockNotHeld, NOT_FOUND),
     (MiniCeleryError, USAGE),
 ]
 

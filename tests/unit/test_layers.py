@@ -117,7 +117,7 @@ def test_modules_functions_and_constructors_are_of_a_readable_size(path: Path) -
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_only_configuration_and_processes_read_the_environment(path: Path) -> None:
-    readers = {"minicelery.app", "minicelery.machine", "minicelery.launch"}
+    readers = {"minicelery.app", "minicelery.machine", "minicelery.launch", "minicelery.lock_commands"}
 
     assert "os.environ" not in path.read_text(encoding="utf-8") or _name(path) in readers
 
