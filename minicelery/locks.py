@@ -10,7 +10,7 @@ from typing import Any, Self, TypedDict
 
 import redis
 
-from .connection import BLOCK, LONGEST_WAIT, Clients, exchange, translated
+from .connection import Clients, exchange, translated
 from .errors import InvalidInput, LockLost, LockNotAcquired, LockNotHeld, RedisUnavailable
 from .inspector import Inspector
 from .keys import Keys
@@ -24,8 +24,8 @@ _log = logging.getLogger("minicelery.locks")
 SHORTEST_TTL, LONGEST_TTL = 0.1, 86_400.0
 MOST_HOLDERS = 1000
 _LONGEST_TIMEOUT = 366 * 86_400.0
-#: Seconds for which a place in a line is kept: who waits is heard of after ``BLOCK`` at the latest.
-_PLACE = LONGEST_WAIT
+#: Seconds for which a place in a line is kept, and after which one who waits renews it.
+_PLACE, _PLACE_RENEWAL = 2.5, 1.0
 _PAUSE = 0.5
 _SHORTEST_WAIT = 0.001  #: seconds; 0 would mean for ever
 
@@ -84,7 +84,7 @@ class Locks:
                     request = replace(request, nonce=self.world.nonce())
                 if now >= until:
                     return None
-                self._wait_for_bell(request, min(wait, until - now, BLOCK))
+                self._wait_for_bell(request, min(wait, until - now, _PLACE_RENEWAL))
         except BaseException:
             self._give_up(request)
             raise
@@ -132,7 +132,7 @@ class Lock:
     One holds it at a time, and those who wait for it get it in the order in which they came. It is renewed in the
     background for as long as its process lives, also while the thread that holds it is stuck. When the process dies, it
     ends within ``ttl`` seconds of the last renewal; when one that waits does, the next goes ahead after
-    5 s at most. Each object holds it once: it is not reentrant, and every thread needs an object of its own.
+    2.5 s at most. Each object holds it once: it is not reentrant, and every thread needs an object of its own.
 
     **What it does not guarantee:** that nobody else holds it while you believe that you do. Your process may be
     stopped, your machine paused, your packet delayed for longer than the ttl. Then Redis gives the lock to the next

@@ -4,6 +4,7 @@ from .guards_in_python import GUARDS_IN_PYTHON
 from .guards_of_claims import GUARDS_OF_CLAIMS
 from .guards_of_gates import GUARDS_OF_GATES
 from .guards_of_limits import GUARDS_OF_LIMITS
+from .guards_of_locks import GUARDS_OF_LOCKS
 from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_repair import GUARDS_OF_REPAIR
@@ -16,6 +17,7 @@ MUTATIONS = (
     *GUARDS_OF_STATES,
     *GUARDS_OF_PLACES,
     *GUARDS_OF_REPAIR,
+    *GUARDS_OF_LOCKS,
     *GUARDS_OF_PARENTS,
     *GUARDS_OF_LIMITS,
     *GUARDS_OF_UNIQUENESS,

@@ -29,8 +29,12 @@ class Crew:
     workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def start(self, *arguments: str, app: str = "tests.real.tasks:app", **environ: str) -> "Worker":
+        return self.run("worker.py", "--app", app, *arguments, **environ)
+
+    def run(self, *arguments: str, **environ: str) -> "Worker":
+        """Start Python with such arguments, as if it were a worker."""
         log = self.folder / f"worker{len(self.workers)}.log"
-        command = [sys.executable, "worker.py", "--app", app, *arguments]
+        command = [sys.executable, *arguments]
         with log.open("wb") as output:
             process = launch.start(command, cwd=ROOT, env=self._environ(environ), stdout=output, stderr=output)
         self.workers.append(process)

@@ -120,11 +120,11 @@ def test_who_waits_gets_it_at_once_when_it_is_released(app: MiniCelery, in_threa
     assert got[0][1] - released < 1
 
 
-def test_who_waits_gets_it_when_the_time_of_a_dead_holder_is_over(app: MiniCelery) -> None:
-    dead = app.lock("x", ttl=0.4, renew=False)
+def test_who_waits_gets_it_when_the_time_of_a_dead_holder_is_over(real_app: MiniCelery) -> None:
+    dead = real_app.lock("x", ttl=0.4, renew=False)
     dead.acquire()
 
-    with app.lock("x", timeout=10) as lock:
+    with real_app.lock("x", timeout=10) as lock:
         assert dead.lost
         assert lock.token > dead.token
 
@@ -168,12 +168,12 @@ def test_a_lock_is_renewed_while_it_is_held(real_app: MiniCelery) -> None:
         assert not is_free(real_app)
 
 
-def test_a_lock_that_is_not_renewed_ends(app: MiniCelery) -> None:
-    lock = app.lock("x", ttl=0.2, renew=False)
+def test_a_lock_that_is_not_renewed_ends(real_app: MiniCelery) -> None:
+    lock = real_app.lock("x", ttl=0.2, renew=False)
     lock.acquire()
 
     wait_until(lambda: lock.lost)
-    wait_until(lambda: is_free(app))
+    wait_until(lambda: is_free(real_app))
 
     assert not lock.held
     with pytest.raises(LockLost, match="not renewed in time"):
@@ -197,11 +197,11 @@ def test_a_lock_that_is_not_renewed_by_itself_can_be_extended(app: MiniCelery, c
     assert lock.lost
 
 
-def test_a_lock_whose_object_is_gone_is_not_renewed(app: MiniCelery) -> None:
-    assert app.lock("x", ttl=0.3).acquire()
+def test_a_lock_whose_object_is_gone_is_not_renewed(real_app: MiniCelery) -> None:
+    assert real_app.lock("x", ttl=0.3).acquire()
     gc.collect()
 
-    wait_until(lambda: is_free(app), 2)
+    wait_until(lambda: is_free(real_app), 2)
 
 
 def test_a_lock_counts_as_lost_when_its_time_is_over_by_the_clock_of_this_machine(

@@ -53,3 +53,12 @@ def test_keys_of_uniqueness_and_of_requests_take_as_little_memory_as_is_said(app
     assert max(sizes["unique"], sizes["debounce"], sizes["debounced"]) <= 180
     assert found["idempotencyk"] <= 240
     assert found["idempotencyl"] <= 200 * 60
+
+
+def test_a_lock_takes_as_little_memory_as_is_said(app: MiniCelery) -> None:
+    def used() -> int:
+        return sum(app.clients.commands.memory_usage(key) for key in app.clients.commands.keys(f"{app.keys.prefix}*"))
+
+    with app.lock("invoice:42"):
+        assert used() <= 120 + 152 + 30
+    assert used() <= 104 + 72 + 30

@@ -1,0 +1,253 @@
+"""``python -m tests.faults.lock_runs``: workers that all want one lock, some killed and some stopped, with the figures.
+
+Every begin and end under the lock is put down in Redis, in its order, and so are the kills and stops. These records
+tell whether two ever held it, and whether the store behind it took anything from one whose time was over.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from minicelery import MiniCelery, launch
+from minicelery.config import Config
+from minicelery.connection import connect
+from minicelery.embedded import EmbeddedServer, ServerOptions
+from minicelery.identity import mark
+from tests.real.conftest import Crew, declare
+from tests.stack import stand_still, wait_until
+
+from . import lock_tasks
+from .lock_tasks import HISTORY, NAME, TTL, note
+
+NAMESPACE = "locks"
+_BACKLOG = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockOptions:
+    """How many workers there are, how many of them are killed, and how often one is stopped for longer than the ttl."""
+
+    workers: int = 6
+    kills: int = 3
+    stops: int = 3
+    threads: int = 2  #: of each worker; 0: no workers, but processes that do nothing but take the lock
+    between: int = 20  #: holdings before each blow; 0: one kill follows the other at random within a fifth of a second
+    seed: int = 1
+
+
+@dataclass
+class Verdict:
+    """What the records say. ``beliefs``: how often one began while another, which was stopped, had not ended."""
+
+    holdings: int = 0
+    overlaps: list[str] = field(default_factory=list)
+    backwards: list[str] = field(default_factory=list)  #: tokens that did not grow
+    stale_writes: list[str] = field(default_factory=list)  #: that the store took after one with a larger token
+    beliefs: int = 0
+    refused: int = 0
+    waits: list[float] = field(default_factory=list)  #: seconds from a kill of a holder until the next holding
+
+    @property
+    def is_good(self) -> bool:
+        return not (self.overlaps or self.backwards or self.stale_writes)
+
+    def lines(self) -> list[str]:
+        waits = f"{max(self.waits):.2f} s" if self.waits else "none"
+        return [
+            f"holdings: {self.holdings:,}",
+            f"held by two: {len(self.overlaps)} {self.overlaps[:3] or ''}",
+            f"tokens that did not grow: {len(self.backwards)}",
+            f"begun while one that was stopped believed to hold it: {self.beliefs}",
+            f"stale writes refused: {self.refused}, taken: {len(self.stale_writes)}",
+            f"longest wait after the death of a holder: {waits}",
+        ]
+
+
+def judge(records: Sequence[str]) -> Verdict:
+    """Read the records in their order."""
+    verdict = Verdict()
+    inside: dict[str, str] = {}  # token → process that has begun and not ended
+    stopped: set[str] = set()  # tokens whose process has been stopped inside
+    largest = written = 0
+    orphaned = None  # since when the lock is that of a dead process
+    for record in records:
+        word, token, pid, at = record.split()
+        if word == "begin":
+            verdict.waits += [] if orphaned is None else [float(at) - orphaned]
+            orphaned = None
+            others = [other for other in inside if other not in stopped]
+            verdict.overlaps += [f"{other} and {token}" for other in others]
+            verdict.beliefs += any(other in stopped for other in inside)
+            verdict.backwards += [record] if int(token) <= largest else []
+            largest = max(largest, int(token))
+            inside[token] = pid
+            verdict.holdings += 1
+        elif word == "end":
+            inside.pop(token, None)
+        elif word == "stopped":
+            stopped |= {held for held, holder in inside.items() if holder == pid}
+        elif word == "killed":
+            orphaned = float(at) if pid in inside.values() else orphaned
+            inside = {held: holder for held, holder in inside.items() if holder != pid}
+        elif word == "write":
+            verdict.stale_writes += [record] if int(token) < written else []
+            written = max(written, int(token))
+        elif word == "refused":
+            verdict.refused += 1
+    return verdict
+
+
+class Hands:
+    """Processes that do nothing but take the lock, as long as they live."""
+
+    def __init__(self, crew: Crew, options: LockOptions) -> None:
+        self._parent = crew.run("-m", "tests.faults.lock_tasks", str(options.workers))
+
+    def pids(self) -> list[int]:
+        return [child.pid for child in psutil.Process(self._parent.process.pid).children()]
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def feed(self, app: MiniCelery) -> None:
+        """They need nothing."""
+
+
+class Workers:
+    """Workers, each with one process, whose tasks take the lock."""
+
+    def __init__(self, crew: Crew, options: LockOptions) -> None:
+        more = ("--threads", str(options.threads))
+        started = [crew.start(*more, app="tests.faults.lock_tasks:app") for _ in range(options.workers)]
+        self._workers = {worker.ready().child().pid: worker for worker in started}
+
+    def pids(self) -> list[int]:
+        return list(self._workers)
+
+    def kill(self, pid: int) -> None:
+        """Kill the whole worker; its child goes along."""
+        self._workers.pop(pid).process.kill()
+
+    def feed(self, app: MiniCelery) -> None:
+        """See to it that there is always enough to do."""
+        if app.inspector.queue_length("default") < _BACKLOG / 2:
+            app.submit_many(app.tasks.find("hold").s(0.005) for _ in range(_BACKLOG))
+
+
+class Run:
+    """Processes that take the lock all the time, and what is done to them."""
+
+    def __init__(self, app: MiniCelery, crowd: Hands | Workers, options: LockOptions) -> None:
+        self.app = app
+        self.crowd = crowd
+        self.options = options
+        self.random = random.Random(options.seed)
+        self._client = app.clients.commands
+
+    def records(self) -> list[str]:
+        return [str(record) for record in self._client.lrange(HISTORY, 0, -1)]
+
+    def holdings(self) -> int:
+        return sum(record.startswith("begin") for record in self.records())
+
+    def has_gone_on(self, since: int) -> bool:
+        """Whether there have been so many holdings."""
+        self.crowd.feed(self.app)
+        return self.holdings() >= since
+
+    def go_on(self, more: int) -> None:
+        wait_until(partial(self.has_gone_on, self.holdings() + more), 60, "further holdings")
+
+    def holder(self) -> int:
+        """The process that has the lock at this moment, or had it just now."""
+        return int([record for record in self.records() if record.startswith("begin")][-1].split()[2])
+
+    def kill(self) -> None:
+        """Kill -9, half of the time of the one that holds the lock; it is not started again."""
+        holder, pids = self.holder(), self.crowd.pids()
+        pid = holder if holder in pids and self.random.random() < 0.5 else self.random.choice(pids)
+        self.crowd.kill(pid)
+        wait_until(lambda: not mark(pid), what="the end of the process")
+        note(self._client, "killed", pid=pid)
+
+    def stop(self) -> None:
+        """Let a process that holds the lock stand still until others have had it, and go on."""
+        pid = self._stop_a_holder()
+        try:
+            self.go_on(3)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def _stop_a_holder(self) -> int:
+        while True:
+            self.go_on(1)
+            pid = self.holder()
+            stand_still(pid)
+            words = [record.split() for record in self.records()]
+            begun = {token for word, token, holder, _ in words if (word, holder) == ("begin", str(pid))}
+            if begun - {token for word, token, *_ in words if word == "end"}:
+                note(self._client, "stopped", pid=pid)
+                return pid
+            os.kill(pid, signal.SIGCONT)
+
+    def is_free(self) -> bool:
+        return not self.app.locks.held()
+
+
+@contextmanager
+def _run(options: LockOptions, folder: Path) -> Iterator[Run]:
+    with EmbeddedServer(ServerOptions(data=folder / "data")) as server:
+        config = Config(redis_url=server.url, namespace=NAMESPACE)
+        app = declare(MiniCelery("locks", config=config, clients=connect(config)), lock_tasks.app)
+        crew = Crew(server.url, NAMESPACE, folder)
+        try:
+            yield Run(app, Workers(crew, options) if options.threads else Hands(crew, options), options)
+        finally:
+            for process in crew.workers:
+                launch.kill(process)
+            app.clients.close()
+
+
+def kill_and_stop(options: LockOptions, folder: Path) -> Verdict:
+    """Kill some for good and stop others for a while, at random moments, one after the other."""
+    with _run(options, folder) as run:
+        run.go_on(1)
+        blows = [run.kill] * options.kills + [run.stop] * options.stops
+        run.random.shuffle(blows)
+        for blow in blows:
+            if options.between:
+                run.go_on(options.between)
+            time.sleep(run.random.uniform(0, 0.01 if options.between else 0.2))
+            blow()
+        run.go_on(options.between or 20)
+        for pid in run.crowd.pids():
+            run.crowd.kill(pid)
+        wait_until(run.is_free, 5 * TTL, f"the end of the lock '{NAME}' of the dead")
+        return judge(run.records())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.lock_runs", description=__doc__)
+    for name in ("workers", "kills", "stops", "between", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(LockOptions, name))
+    options = LockOptions(**vars(parser.parse_args()))
+    with tempfile.TemporaryDirectory(prefix="minicelery-locks-") as folder:
+        verdict = kill_and_stop(options, Path(folder))
+    print(f"{options.workers} workers, {options.kills} of them killed, {options.stops} stops:")
+    print("\n".join(f"  {line}" for line in verdict.lines()))
+    return 0 if verdict.is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
