@@ -106,16 +106,21 @@ class LockStore:
     def held(self) -> list[HeldLock]:
         """All locks that are held, by their names. Reads the key space in slices."""
         names = sorted(set(self._inspector.endings(self._keys.lock(""))))
-        return [lock for lock in self._read(names) if lock]
+        told = (one for one in self._read(names) if not isinstance(one, Exception))
+        return [lock for lock in told if lock]
 
     def find(self, name: str) -> HeldLock:
         """Who holds a lock. Raises ``LockNotHeld`` if nobody does."""
         [lock] = self._read([name])
+        if isinstance(lock, Exception):
+            with translated("reading a lock"):
+                raise lock
         if lock is None:
             raise LockNotHeld(name)
         return lock
 
-    def _read(self, names: Iterable[str]) -> Iterator[HeldLock | None]:
+    def _read(self, names: Iterable[str]) -> Iterator[HeldLock | Exception | None]:
+        """Each of some locks: None if nobody holds it, an error if another program has overwritten its keys."""
         rest = iter(names)
         while batch := list(islice(rest, _SLICE)):
             commands: list[Sequence[Any]] = [("TIME",)]
@@ -129,7 +134,7 @@ class LockStore:
                         raise answer
             now = int(answers[0][0]) + int(answers[0][1]) / 1_000_000
             for name, *told in zip(batch, *[iter(answers[1:])] * 3, strict=True):
-                yield None if any(map(is_foreign, told)) else _lock_of(name, now, *told)
+                yield next(filter(is_foreign, told), None) or _lock_of(name, now, *told)
 
 
 def _lock_of(

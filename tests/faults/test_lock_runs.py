@@ -38,9 +38,8 @@ def test_no_lock_is_held_by_two_while_workers_are_killed_and_stopped(tmp_path: P
     verdict = kill_and_stop(LockOptions(kills=3, stops=1, threads=0, between=0), tmp_path)
 
     assert verdict.is_good, "\n".join(verdict.lines())
-    assert verdict.beliefs > 0
-    assert verdict.refused == 1
-    assert all(wait < 5 for wait in verdict.waits)
+    assert verdict.beliefs > 0, "others have had it while one was stopped"
+    assert all(wait < 10 for wait in verdict.waits)
 
 
 def test_a_stale_holder_that_writes_without_looking_is_refused_by_its_token(crew: Crew, real_app: MiniCelery) -> None:

@@ -161,8 +161,8 @@ def test_a_semaphore_is_held_by_as_many_as_its_limit_says(app: MiniCelery) -> No
 
 
 def test_a_lock_is_renewed_while_it_is_held(real_app: MiniCelery) -> None:
-    with real_app.lock("x", ttl=0.9) as lock, real_app.lock("y", ttl=0.9) as other:
-        time.sleep(1.5)
+    with real_app.lock("x", ttl=1.5) as lock, real_app.lock("y", ttl=1.5) as other:
+        time.sleep(2)
         assert lock.held
         assert other.held
         assert not is_free(real_app)
