@@ -169,14 +169,15 @@ class Lock:
         self._renew = renew
         self._holding: Holding | None = None
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool | None = None, timeout: float | None = None) -> bool:
         """Take the lock: True once it is held, False if it was not to be had in ``timeout`` seconds, or at once if not
-        ``blocking``. Without a time-out it waits for as long as it takes, and Redis is there.
+        ``blocking``. With neither it waits as the lock was made to; ``blocking=True`` for as long as it takes.
 
         Not blocking, it also fails while the lock is free and somebody's turn. Raises ``RedisUnavailable``; what
         was then given and not answered ends after its ttl.
         """
-        return self._acquire(_patience(blocking, timeout))
+        is_as_made = blocking is None and timeout is None
+        return self._acquire(self._patience if is_as_made else _patience(blocking is not False, timeout))
 
     def release(self) -> None:
         """Give the lock back. Raises ``LockLost`` if it was broken, or if somebody else has got it meanwhile, whose

@@ -96,6 +96,14 @@ def test_the_block_is_not_entered_if_the_lock_is_not_to_be_had(app: MiniCelery) 
         assert is_waited_for(app, 0)
 
 
+def test_acquiring_waits_as_the_lock_was_made_to_or_as_it_is_told(app: MiniCelery) -> None:
+    with app.lock("x"):
+        assert not app.lock("x", blocking=False).acquire()
+        assert not app.lock("x", timeout=0.05).acquire()
+        assert not app.lock("x", blocking=False).acquire(timeout=0.05)
+        assert not app.lock("x", timeout=60).acquire(blocking=False)
+
+
 def test_a_lock_is_free_when_the_block_fails(app: MiniCelery) -> None:
     with pytest.raises(ZeroDivisionError), app.lock("x"):
         raise ZeroDivisionError
