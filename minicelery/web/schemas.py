@@ -58,10 +58,6 @@ def _any_json(**more: Any) -> ma.fields.Raw:
     return ma.fields.Raw(allow_none=True, **more)
 
 
-def _seconds(description: str) -> Number:
-    return Number(SHORTEST_LIMIT, MAX_DELAY, allow_none=True, metadata={"description": description})
-
-
 def _text(description: str, **metadata: str) -> ma.fields.String:
     """A text that may be left out; null counts as left out."""
     return ma.fields.String(
@@ -71,8 +67,8 @@ def _text(description: str, **metadata: str) -> ma.fields.String:
     )
 
 
-def _seconds(description: str) -> Number:
-    return Number(SHORTEST, MAX_DELAY, allow_none=True, metadata={"description": description})
+def _seconds(description: str, least: float = SHORTEST) -> Number:
+    return Number(least, MAX_DELAY, allow_none=True, metadata={"description": description})
 
 
 class Submission(ma.Schema):
@@ -104,9 +100,9 @@ class Submission(ma.Schema):
     )
     queue = _text("Default: the task's own queue.", example="default")
     max_retries = Whole(0, MAX_RETRIES, allow_none=True, metadata={"example": 3})
-    time_limit = _seconds("Seconds after which a run is given up on. Default: the task's own.")
+    time_limit = _seconds("Seconds after which a run is given up on. Default: the task's own.", SHORTEST_LIMIT)
     soft_time_limit = _seconds(
-        "Seconds after which a run is told to end, less than time_limit. Default: the task's own."
+        "Seconds after which a run is told to end, less than time_limit. Default: the task's own.", SHORTEST_LIMIT
     )
     countdown = Number(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
     eta = ma.fields.AwareDateTime(
