@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from .agenda import Agenda
 from .batch import gather
 from .broker import Broker
 from .config import PREFIX, Config
@@ -24,13 +25,16 @@ from .locks import Lock, LockOptions, Locks, Semaphore
 from .message import Delivery, Idempotency, Message
 from .names import check_name
 from .options import TaskOptions, task_settings
+from .periodic import Declarations, PeriodicOptions
 from .record import TaskRecord
 from .registry import Registry
 from .reporter import Reporter
 from .result import AsyncResult
+from .schedules import Schedules
 from .scripts import Scripts
 from .states import Status
 from .task import Signature, Task
+from .timetable import Timetable
 from .watch import Watch
 from .world import World
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Task[..., Any])
 EXTENSION = "minicelery"
 _BATCH = 100
 
@@ -81,6 +86,7 @@ class MiniCelery:
         self.name = name
         self.world = world or World()
         self.tasks = Registry()
+        self.periodics = Declarations()
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._settings = settings
         self.config = config or read_config(settings)
@@ -132,6 +138,18 @@ class MiniCelery:
             return task
 
         return declare if function is None else declare(function)
+
+    def periodic(self, **options: Unpack[PeriodicOptions]) -> Callable[[T], T]:
+        """Declare that a task is sent again and again: ``@app.periodic(every=30)`` above ``@app.task``.
+
+        Whatever number of workers runs, each due time is one task. It is sent while a worker runs that has this code.
+        """
+
+        def declare(task: T) -> T:
+            self.periodics.add(task, options)
+            return task
+
+        return declare
 
     # ---- sending ------------------------------------------------------------------------------
 
@@ -232,6 +250,18 @@ class MiniCelery:
     @cached_property
     def broker(self) -> Broker:
         return Broker(self.scripts, self.keys, self.config.result_ttl, self.config.confirm)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        return Schedules(self.timetable, self.agenda, self, self.world)
+
+    @cached_property
+    def timetable(self) -> Timetable:
+        return Timetable(self.scripts, self.keys)
+
+    @cached_property
+    def agenda(self) -> Agenda:
+        return Agenda(self.clients.commands, self.keys, self.inspector)
 
     @cached_property
     def inspector(self) -> Inspector:

@@ -67,6 +67,33 @@ class AppNotFound(MiniCeleryError):
     """``--app`` or ``MINICELERY_APP`` does not lead to a MiniCelery object."""
 
 
+# ---- schedules ----------------------------------------------------------------------------------
+
+
+class DuplicateScheduleName(MiniCeleryError):
+    """Two schedules in the code want the same name; give one of them ``name=...``."""
+
+
+class ScheduleNotFound(MiniCeleryError):
+    """No schedule has this name; it was never added, was deleted, or is not declared."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No schedule '{name:.100}': it was never added, was deleted, or is not declared.")
+        self.name = name
+
+
+class ScheduleExists(InvalidInput):
+    """Another schedule already has this name; choose another, or change the one that is there."""
+
+
+class ScheduleFromCode(MiniCeleryError):
+    """A schedule that is declared in the code is changed and deleted there; at run time it can be paused."""
+
+
+class ScheduleStuck(MiniCeleryError):
+    """A schedule was changed by others again and again; look at it, and try again."""
+
+
 # ---- the state of a task ------------------------------------------------------------------------
 
 

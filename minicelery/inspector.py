@@ -169,12 +169,12 @@ def record_of(task_id: str, answer: Any) -> TaskRecord:
 def _record(answer: Any) -> TaskRecord | None:
     """The record in an answer to HGETALL. What another program has put under the key of a task is none."""
     try:
-        return parse(_fields(answer)) if answer and not is_foreign(answer) else None
+        return parse(fields_of(answer)) if answer and not is_foreign(answer) else None
     except (KeyError, ValueError):
         return None
 
 
-def _fields(answer: Any) -> dict[str, str]:
+def fields_of(answer: Any) -> dict[str, str]:
     """The fields and values, which RESP2 has one behind the other."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 

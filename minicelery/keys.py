@@ -52,12 +52,15 @@ SCHEMA = (
         "hash",
         "what was asked under an Idempotency-Key, and what was answered to each part of it",
     ),
+    Pattern("schedules", "schedules", "zset", "names of all schedules; score: next due, epoch seconds, or inf"),
+    Pattern("schedule", "schedule:{}", "hash", "one schedule: when, what to do, its last run"),
+    Pattern("open_runs", "schedules:open", "zset", "names of schedules whose last run had not ended; score: looked at"),
     Pattern("workers", "workers", "zset", "ids of live workers; score: end of lease, epoch seconds"),
     Pattern(
         "worker",
         "worker:{}",
         "string",
-        "JSON of a live worker: host, pid, queues, threads, tasks, machine, processes, quarantine",
+        "JSON of a live worker: host, pid, queues, threads, tasks, schedules, machine, processes, quarantine",
     ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
@@ -92,6 +95,8 @@ class Keys:
         self.expiring = self._spell("expiring")
         self.controls = self._spell("controls")
         self.gates = self._spell("gates")
+        self.schedules = self._spell("schedules")
+        self.open_runs = self._spell("open_runs")
         self.workers = self._spell("workers")
 
     def queue(self, name: str) -> str:
@@ -129,6 +134,9 @@ class Keys:
     def unique(self, ending: str) -> str:
         """The key that a task holds, from '<task name>:<hash>'."""
         return self._spell("unique", ending)
+
+    def schedule(self, name: str) -> str:
+        return self._spell("schedule", name)
 
     def orders(self, worker_id: str) -> str:
         return self._spell("orders", worker_id)

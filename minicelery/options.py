@@ -124,7 +124,7 @@ class TaskSettings:
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
     """Raises ``InvalidInput`` for an option that does not exist or has no sense."""
-    _refuse_unknown(options, TaskOptions)
+    refuse_unknown(options, TaskOptions)
     backoff = options.get("retry_backoff", True)
     policy = RetryPolicy(
         base=_number(1.0 if backoff is True else backoff or 0, "/retry_backoff", 0),
@@ -154,7 +154,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
 
 def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     """The options that were given, checked. Raises ``InvalidInput`` that names the field."""
-    _refuse_unknown(options, CallOptions)
+    refuse_unknown(options, CallOptions)
     given = {name: value for name, value in options.items() if value is not None}
     if "countdown" in given and "eta" in given:
         raise InvalidInput("give countdown or eta, not both", "/eta")
@@ -329,7 +329,8 @@ def _check_order(given: Mapping[str, Any]) -> None:
         raise InvalidInput("the task would expire before it is due; give a later moment", "/expires")
 
 
-def _refuse_unknown(options: Mapping[str, Any], known: Any) -> None:
+def refuse_unknown(options: Mapping[str, Any], known: Any) -> None:
+    """Raise ``InvalidInput`` for an option that the typed dict ``known`` does not have."""
     for name in options:
         if name not in known.__annotations__:
             near = nearest(name, known.__annotations__)

@@ -1,4 +1,4 @@
-"""What every worker does for all: renews leases, makes delayed tasks ready, recovers what the dead had claimed."""
+"""What every worker does for all: renews leases, makes ready what is due, recovers what the dead had claimed."""
 
 import logging
 import threading
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from .broker import Broker
 from .doorbell import Alarm
 from .errors import ForeignData, RedisUnavailable
+from .firing import Clockwork
 from .recovery import EVERY, Recovery
 from .trouble import Trouble
 from .world import World
 
 _log = logging.getLogger("minicelery.upkeep")
 _BEATS_A_LEASE = 3
-#: Seconds after which the delayed set is looked at although nobody has rung.
-_LOOK_AT_DELAYED = 5.0
+#: Seconds after which what is due later is looked at although nobody has rung.
+_LOOK_AHEAD = 5.0
+#: Seconds between two looks at how the last runs of schedules have ended.
+_NOTE_ENDS = 5.0
 #: A worker that was just enrolled waits this long for its first beat at most. Waking costs Redis nothing.
 _LONGEST_WAIT = 0.1
 
@@ -39,15 +42,20 @@ class _Due:
     promote: float = 0.0
     expire: float = 0.0
     admit: float = 0.0
+    fire: float = 0.0
+    note: float = 0.0
     recover: float = 0.0
 
 
 class Upkeep:
     """One thread of a worker's parent. Each step is one atomic script, so any number of workers may do it at once."""
 
-    def __init__(self, broker: Broker, recovery: Recovery, alarm: Alarm, world: World, office: Office) -> None:
+    def __init__(
+        self, broker: Broker, recovery: Recovery, clockwork: Clockwork, alarm: Alarm, world: World, office: Office
+    ) -> None:
         self._broker = broker
         self._recovery = recovery
+        self._clockwork = clockwork
         self._alarm = alarm
         self._world = world
         self._office = office
@@ -70,7 +78,7 @@ class Upkeep:
         """Register a worker and renew its lease from now on. ``info`` is the JSON that others are shown."""
         with self._lock:
             self._workers[worker] = info
-        self._due.beat = 0.0
+        self._due.beat = self._due.fire = 0.0
 
     def dismiss(self, worker: str) -> None:
         """Renew its lease no longer."""
@@ -105,6 +113,7 @@ class Upkeep:
         if now >= due.beat:
             due.beat = now + self._office.lease / _BEATS_A_LEASE
             self._do(self._beat)
+            self._do(self._clockwork.declare)
         if now >= due.promote:
             due.promote = now + EVERY
             self._do(self._promote)
@@ -114,15 +123,21 @@ class Upkeep:
         if now >= due.admit:
             due.admit = now + EVERY
             self._do(self._admit)
+        if now >= due.fire:
+            due.fire = now + EVERY
+            self._do(self._fire)
         if now >= due.recover:
             due.recover = now + EVERY
             own = self._own()
             self._do(lambda: self._recovery.recover_kin(own, self._office.host))
             self._do(lambda: self._recovery.recover_expired(own))
             self._do(self._office.every_second)
-        left = min(due.beat, due.promote, due.expire, due.admit, due.recover) - self._world.monotonic()
+        if now >= due.note:
+            due.note = now + _NOTE_ENDS
+            self._do(self._clockwork.note_ends)
+        left = min(due.beat, due.promote, due.expire, due.admit, due.fire, due.recover) - self._world.monotonic()
         if left > 0 and self._alarm.wait(min(left, _LONGEST_WAIT)):
-            due.promote = due.expire = due.admit = 0.0
+            due.promote = due.expire = due.admit = due.fire = 0.0
 
     def _do(self, duty: Callable[[], None]) -> None:
         """One duty. Where another program has taken a key of ours, the other duties go on."""
@@ -135,17 +150,24 @@ class Upkeep:
     def _promote(self) -> None:
         now = self._world.monotonic()
         _, wait = self._broker.promote()
-        self._due.promote = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+        self._due.promote = now + min(_LOOK_AHEAD, _LOOK_AHEAD if wait is None else wait)
 
     def _expire(self) -> None:
         now = self._world.monotonic()
         _, wait = self._broker.expire()
-        self._due.expire = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+        self._due.expire = now + min(_LOOK_AHEAD, _LOOK_AHEAD if wait is None else wait)
+
+    def _fire(self) -> None:
+        if not self._registered:
+            return  # our own code's schedules would be taken for those of nobody
+        now = self._world.monotonic()
+        wait = self._clockwork.fire()
+        self._due.fire = now + min(_LOOK_AHEAD, _LOOK_AHEAD if wait is None else wait)
 
     def _admit(self) -> None:
         now = self._world.monotonic()
         wait = self._broker.admit()
-        self._due.admit = now + min(_LOOK_AT_DELAYED, _LOOK_AT_DELAYED if wait is None else wait)
+        self._due.admit = now + min(_LOOK_AHEAD, _LOOK_AHEAD if wait is None else wait)
 
     def _own(self) -> set[str]:
         with self._lock:

@@ -15,18 +15,13 @@
 -- event queued | scheduled
 local at = now()
 
-local function write(where, id, name, args, kwargs, queue, max_retries, status)
-  redis.call('HSET', where, 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue, 'retry_count', '0',
-    'max_retries', max_retries, 'status', status, 'created_at', stamp(at), 'updated_at', stamp(at))
-end
-
 -- By far the most frequent call is one task that is new and has not to wait. It needs little of what is defined below.
 if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == '' and redis.call('EXISTS', KEYS[1]) == 0 then
   local id, queue = ARGV[2], ARGV[6]
   local ready, bell = key.queue(queue), key.bell(queue)
   local waiting, rings = redis.pcall('LLEN', ready), redis.pcall('LLEN', bell)
   if type(waiting) == 'number' and type(rings) == 'number' then
-    write(KEYS[1], id, ARGV[3], ARGV[4], ARGV[5], queue, ARGV[7], 'PENDING')
+    write_task(id, ARGV[3], ARGV[4], ARGV[5], queue, ARGV[7], 'PENDING', at)
     emit_queued(id, queue, at)
     redis.call('LPUSH', ready, id)
     if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
@@ -47,49 +42,27 @@ local function found(where)
   return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue', 'call') or nil
 end
 
--- What only some tasks have.
-local function more_of(text)
-  local more = cjson.decode(text)
-  local wait = tonumber(more.expires_in)
-  more.expires = wait and at + wait or tonumber(more.expires)
-  more.lane = lane_of(more.priority)
-  if more.once == 'throttle' then
-    more.where = key.throttle(more.once_key)
-  elseif more.once == 'debounce' then
-    more.where = key.debounce(more.once_key)
-  elseif more.once then
-    more.where = key.unique(more.once_key)
-  end
-  return more
+-- The key of a call that may be the same as another one.
+local function key_of(more)
+  if more.once == 'throttle' then return key.throttle(more.once_key) end
+  if more.once == 'debounce' then return key.debounce(more.once_key) end
+  return more.once and key.unique(more.once_key)
 end
 
--- The key of another program that is in the way of a task.
-local function obstacle_of(id, queue, due, more)
-  if more.expires and not is_ours(key.expiring(), 'zset') then return key.expiring() end
-  for tag in string.gmatch(more.tags or '', '%S+') do
-    if not is_ours(key.tag(tag), 'zset') then return key.tag(tag) end
-  end
+-- The key of another program that is in the way of this.
+local function once_obstacle(id, more)
   if more.where and not is_ours(more.where, 'string') then return more.where end
   if more.once == 'debounce' and not is_ours(key.debounced(id), 'string') then return key.debounced(id) end
-  return due and no_delayed() or no_line(queue, more.lane)
 end
 
-local function write_more(id, where, due, more)
-  redis.call('HSET', where, 'more', 1)
-  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates', 'call'}) do
-    if more[field] then redis.call('HSET', where, field, more[field]) end
-  end
-  if more.expires then
-    redis.call('HSET', where, 'expires', stamp(more.expires))
-    note_time(key.expiring(), id, more.expires)
-  end
-  for tag in string.gmatch(more.tags or '', '%S+') do redis.call('ZADD', key.tag(tag), stamp(at), id) end
-  if more.once == 'debounce' then redis.call('HSET', where, 'latest', stamp(at + more.longest / 1000)) end
+local function write_once(id, due, more)
+  if more.call then redis.call('HSET', key.task(id), 'call', more.call) end
+  if more.once == 'debounce' then redis.call('HSET', key.task(id), 'latest', stamp(at + more.longest / 1000)) end
   if more.once == 'finish' or more.once == 'start' then
-    redis.call('HSET', where, 'unique', more.once .. ' ' .. more.once_key)
+    redis.call('HSET', key.task(id), 'unique', more.once .. ' ' .. more.once_key)
   end
   local hold = more.once == 'debounce' and string.format('%.0f', (due - at) * 1000) or more.hold
-  if more.once then redis.call('SET', more.where, id, 'PX', hold) end
+  redis.call('SET', more.where, id, 'PX', hold)
 end
 
 -- The task whose id is kept at a key; nil where there is no id. Of a task that is gone the status is ''.
@@ -138,7 +111,14 @@ end
 
 -- Nearly always there is none of them, and that is all there is to know.
 local are_any_there = redis.call('EXISTS', unpack(KEYS)) > 0
-local first = ARGV[10] ~= '' and more_of(ARGV[10]) or NOTHING
+
+local function whole_more_of(text)
+  local more = more_of(text, at)
+  more.where = key_of(more)
+  return more
+end
+
+local first = ARGV[10] ~= '' and whole_more_of(ARGV[10]) or NOTHING
 
 local asked, request, part, life
 if first.idempotency then
@@ -161,13 +141,13 @@ for i = 1, #KEYS do
   if not there and are_any_there then there = found(KEYS[i]) end
   if there == false then return foreign(KEYS[i]) end
   local more = NOTHING
-  if i == 1 then more = first elseif ARGV[base + 8] ~= '' and (not there or there[6]) then more = more_of(ARGV[base + 8]) end
+  if i == 1 then more = first elseif ARGV[base + 8] ~= '' and (not there or there[6]) then more = whole_more_of(ARGV[base + 8]) end
   if not there then
     local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
     if more.once == 'debounce' then wait = more.hold / 1000 end
     if wait then due = at + wait end
     if due and due <= at then due = nil end
-    local obstacle = obstacle_of(id, queue, due, more)
+    local obstacle = once_obstacle(id, more) or obstacle_of(queue, due, more)
     if obstacle then return foreign(obstacle) end
     local holder = more.once and holder_of(id, more)
     if holder then
@@ -205,8 +185,10 @@ for _, task in ipairs(fresh) do
   local i, due, more, last = unpack(task, 1, 4)
   local base, body = 2 + (i - 1) * WIDTH, 2 + (last - 1) * WIDTH
   local id, name, _, _, queue, max_retries = unpack(ARGV, base, base + 5)
-  write(KEYS[i], id, name, ARGV[body + 2], ARGV[body + 3], queue, max_retries, due and 'SCHEDULED' or 'PENDING')
-  if more ~= NOTHING then write_more(id, KEYS[i], due, more) end
+  local status = due and 'SCHEDULED' or 'PENDING'
+  write_task(id, name, ARGV[body + 2], ARGV[body + 3], queue, max_retries, status, at)
+  if more ~= NOTHING then write_more(id, more, at) end
+  if more.once then write_once(id, due, more) end
   if due then
     redis.call('HSET', KEYS[i], 'due', stamp(due))
     delay(id, due)

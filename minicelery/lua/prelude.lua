@@ -151,6 +151,53 @@ end
 
 local function delay(id, due) note_time(key.delayed(), id, due) end
 
+-- ---- Writing what is new
+
+local function write_task(id, name, args, kwargs, queue, max_retries, status, at)
+  redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
+    'retry_count', '0', 'max_retries', max_retries, 'status', status, 'created_at', stamp(at), 'updated_at', stamp(at))
+end
+
+-- What only some tasks have.
+local function more_of(text, at)
+  local more = cjson.decode(text)
+  local wait = tonumber(more.expires_in)
+  more.expires = wait and at + wait or tonumber(more.expires)
+  more.lane = lane_of(more.priority)
+  return more
+end
+
+-- The key of another program that is in the way of a new task.
+local function obstacle_of(queue, due, more)
+  if more.expires and not is_ours(key.expiring(), 'zset') then return key.expiring() end
+  for tag in string.gmatch(more.tags or '', '%S+') do
+    if not is_ours(key.tag(tag), 'zset') then return key.tag(tag) end
+  end
+  return due and no_delayed() or no_line(queue, more.lane)
+end
+
+local function write_more(id, more, at)
+  redis.call('HSET', key.task(id), 'more', 1)
+  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates'}) do
+    if more[field] then redis.call('HSET', key.task(id), field, more[field]) end
+  end
+  if more.expires then
+    redis.call('HSET', key.task(id), 'expires', stamp(more.expires))
+    note_time(key.expiring(), id, more.expires)
+  end
+  for tag in string.gmatch(more.tags or '', '%S+') do redis.call('ZADD', key.tag(tag), stamp(at), id) end
+end
+
+-- Whether the code of a live worker declares a schedule in just this version.
+local function is_declared(name, version, at)
+  local words = '"' .. name .. ' ' .. version .. '"'
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key.workers(), '(' .. stamp(at), '+inf')) do
+    local facts = redis.pcall('GET', key.worker(worker))
+    if type(facts) == 'string' and string.find(facts, words, 1, true) then return true end
+  end
+  return false
+end
+
 -- ---- Tasks that are over before they have run, and what is kept of unfinished tasks only
 
 -- Reads further fields of a task that has more than others.

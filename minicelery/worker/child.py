@@ -227,7 +227,12 @@ def main(order: Order) -> int:
     except Unusable as error:
         os.write(order.report, Hello(fault=str(error)).dump())
         return UNUSABLE
-    hello = Hello(config=app.config, name=app.name, tasks=tuple(sorted(task.name for task in app.tasks)))
+    hello = Hello(
+        config=app.config,
+        name=app.name,
+        tasks=tuple(sorted(task.name for task in app.tasks)),
+        schedules=tuple(schedule.fields() for schedule in app.periodics),
+    )
     os.write(order.report, hello.dump())
     be_punctual()
     return Child(app, order).run()

@@ -61,6 +61,7 @@ class Hello:
     config: Config | None = None
     name: str = ""
     tasks: tuple[str, ...] = ()
+    schedules: tuple[dict[str, str], ...] = ()  #: the fields of those that the code declares
     fault: str = ""
 
     def dump(self) -> bytes:
@@ -72,7 +73,8 @@ class Hello:
         if config is not None:
             lists = {name: tuple(value) for name, value in config.items() if isinstance(value, list)}
             config = Config(**{**config, **lists})
-        return cls(**{**facts, "config": config, "tasks": tuple(facts["tasks"])})
+        named = {name: tuple(facts[name]) for name in ("tasks", "schedules")}
+        return cls(**{**facts, **named, "config": config})
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .. import identity, logs
+from .. import identity, logs, schedule
+from ..agenda import Agenda
 from ..broker import Broker
 from ..config import Config
 from ..connection import Clients, connect, server_info
 from ..doorbell import Alarm
 from ..errors import RedisUnavailable
+from ..firing import Clockwork
 from ..inspector import Inspector
 from ..keys import Keys
 from ..recovery import Recovery
 from ..scripts import Scripts
 from ..server import Reception
+from ..timetable import Timetable
 from ..trouble import Trouble
 from ..upkeep import Office, Upkeep
 from ..version import __version__
@@ -58,6 +61,7 @@ class Service:
 
     clients: Clients
     broker: Broker
+    clockwork: Clockwork
     upkeep: Upkeep
     guard: Guard
 
@@ -158,6 +162,7 @@ class Parent:
         """Renew the lease of a child from now on, and show others what it says, or what the one before it has said."""
         assert self._service
         child.is_enrolled = True
+        self._service.clockwork.declared = [schedule.parse(fields) for fields in hello.schedules]
         self._service.upkeep.enrol(child.worker, json.dumps(_facts(child, hello)))
 
     def _let_retire(self, child: Running, words: Retiring) -> None:
@@ -241,7 +246,8 @@ class Parent:
 
 def _serve(config: Config, world: World, trouble: Trouble, put: Callable[[Event], None]) -> Service:
     clients, keys = connect(replace(config, pool_size=4)), Keys(config.namespace)
-    broker = Broker(Scripts(clients.commands, keys, world, _PATIENCE), keys, config.result_ttl)
+    scripts = Scripts(clients.commands, keys, world, _PATIENCE)
+    broker = Broker(scripts, keys, config.result_ttl)
     inspector = Inspector(clients.commands, keys)
     reception = Reception(clients.commands, replicated=config.durability == "replicated", log=_log.warning)
 
@@ -257,9 +263,10 @@ def _serve(config: Config, world: World, trouble: Trouble, put: Callable[[Event]
 
     recovery = Recovery(broker, inspector, world, config.lease)
     office = Office(_host(), config.lease, will_do, look_into_quarantine)
-    upkeep = Upkeep(broker, recovery, Alarm(clients.blocking, keys), world, office)
+    clockwork = Clockwork(Timetable(scripts, keys), Agenda(clients.commands, keys, inspector), world)
+    upkeep = Upkeep(broker, recovery, clockwork, Alarm(clients.blocking, keys), world, office)
     upkeep.start()
-    return Service(clients, broker, upkeep, Guard(broker, world, trouble, config.stall_limit))
+    return Service(clients, broker, clockwork, upkeep, Guard(broker, world, trouble, config.stall_limit))
 
 
 def _facts(child: Running, hello: Hello) -> dict[str, object]:
@@ -273,6 +280,7 @@ def _facts(child: Running, hello: Hello) -> dict[str, object]:
         "threads": 1 if child.quarantine else config.worker_concurrency,
         "quarantine": child.quarantine,
         "tasks": hello.tasks,
+        "schedules": [f"{one['name']} {one['version']}" for one in hello.schedules],
         "machine": identity.machine(),
         "processes": [identity.mark(os.getpid()), child.mark],
     }

@@ -11,6 +11,7 @@ import pytest
 from minicelery import MiniCelery, Task, scripts
 from minicelery.connection import Clients
 from minicelery.doorbell import Alarm
+from minicelery.firing import Clockwork
 from minicelery.handover import Recovery as Recovered
 from minicelery.recovery import Recovery
 from minicelery.states import Status
@@ -93,7 +94,8 @@ def test_the_upkeep_of_a_machine_with_a_wrong_clock_does_what_is_due_and_no_more
     desk.submit("at-once", delay=0.05)
     lease = 1.5  # a third of it is how long a new worker waits before it takes others for lost
     recovery, alarm = Recovery(broker, app.inspector, app.world, lease), Alarm(app.clients.blocking, app.keys)
-    upkeep = Upkeep(broker, recovery, alarm, app.world, Office("here", lease))
+    clockwork = Clockwork(app.timetable, app.agenda, app.world)
+    upkeep = Upkeep(broker, recovery, clockwork, alarm, app.world, Office("here", lease))
     upkeep.enrol("mine", "{}")
 
     upkeep.start()

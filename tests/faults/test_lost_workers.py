@@ -10,6 +10,7 @@ import pytest
 
 from minicelery import MiniCelery, codec, identity
 from minicelery.doorbell import Alarm
+from minicelery.firing import Clockwork
 from minicelery.inspector import Inspector
 from minicelery.recovery import Recovery
 from minicelery.states import Status
@@ -99,7 +100,8 @@ def test_a_delayed_set_that_another_program_has_taken_stops_no_recovery(desk: De
     fake_app.clients.commands.set(fake_app.keys.delayed, "another program's")
     recovery = Recovery(fake_app.broker, fake_app.inspector, fake_app.world, 0.0)
     alarm = Alarm(fake_app.clients.blocking, fake_app.keys)
-    upkeep = Upkeep(fake_app.broker, recovery, alarm, fake_app.world, Office("here", 60.0))
+    clockwork = Clockwork(fake_app.timetable, fake_app.agenda, fake_app.world)
+    upkeep = Upkeep(fake_app.broker, recovery, clockwork, alarm, fake_app.world, Office("here", 60.0))
     upkeep.start()
     try:
         wait_until(lambda: fake_app.inspector.task("t").status is Status.PENDING, what="the recovery")

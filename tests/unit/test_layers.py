@@ -10,16 +10,19 @@ from minicelery.broker import Broker
 from minicelery.keys import SCHEMA
 from minicelery.lock_store import LockStore
 from minicelery.states import Status
+from minicelery.timetable import Timetable
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minicelery"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: Methods of the broker that call several scripts in one round trip.
-TOGETHER = {"exchange", "enqueue_each", "claim_behind"}
+#: Methods that call a script in another way than the one of its name, or several in one round trip.
+TOGETHER = {"exchange", "enqueue_each", "claim_behind", "run_now"}
+#: Those of the timetable that change no task.
+OF_SCHEDULES = {"schedule", "unschedule", "pause_schedule", "resume_schedule", "declare", "due", "note_ends"}
 #: Scripts and methods of the store of locks.
 OF_LOCKS = {name for name in vars(LockStore) if name.startswith("lock_")}
-WITHOUT_TRANSITION = {"beat", "wake", "locate", "control"} | OF_LOCKS
+WITHOUT_TRANSITION = {"beat", "wake", "locate", "control"} | OF_LOCKS | OF_SCHEDULES
 
 
 def _name(path: Path) -> str:
@@ -142,11 +145,12 @@ def _contract(name: str) -> str:
 
 def test_table_scripts_and_methods_of_the_transitions_agree() -> None:
     scripts = {path.stem for path in (PACKAGE / "lua").glob("*.lua")} - {"prelude"}
-    methods = {name for name in vars(Broker) if not name.startswith("_")}
+    methods = {name for kind in (Broker, Timetable) for name in vars(kind) if not name.startswith("_")}
 
     assert set(_transitions()) | WITHOUT_TRANSITION == scripts
     assert methods - TOGETHER | {"locate"} | OF_LOCKS == scripts
     assert {name for name in scripts if name.startswith("lock_")} == OF_LOCKS
+    assert {name for name in vars(Timetable) if not name.startswith("_")} - TOGETHER == OF_SCHEDULES | {"fire"}
 
 
 @pytest.mark.parametrize("name", sorted(_transitions()))
