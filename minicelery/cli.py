@@ -1,7 +1,6 @@
 """The command line: data on standard output, words on standard error, exit codes that a script can use."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +13,20 @@ from .app import MiniCelery, read_config
 from .batch import gather
 from .config import Config
 from .controls import limits, move, pause, purge, resume
-from .errors import InvalidInput, MiniCeleryError, RedisUnavailable
+from .errors import InvalidInput, RedisUnavailable
 from .loading import load_app
 from .lock_commands import locks
 from .operations import cancel, dead, doctor, queues
-from .terminal import Group, app_option, redis_option, with_app
+from .schedule_commands import schedules
+from .terminal import (
+    Group,
+    WithNegativeNumbers,
+    app_option,
+    named_value,
+    redis_option,
+    value_of,
+    with_app,
+)
 from .version import __version__
 from .web import requests
 from .worker.order import WorkerOptions
@@ -32,11 +40,11 @@ def main() -> None:
     """Mini-Celery: a task queue for Python web applications.
 
     Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached or used,
-    4 no such task or lock, 124 timed out.
+    4 no such task, schedule or lock, 124 timed out.
     """
 
 
-for operation in (cancel, dead, doctor, limits, locks, move, pause, purge, queues, resume):
+for operation in (cancel, dead, doctor, limits, locks, move, pause, purge, queues, resume, schedules):
     main.add_command(operation)
 
 
@@ -95,14 +103,6 @@ def everything(
     sys.exit(up.run(options))
 
 
-class WithNegativeNumbers(click.Command):
-    """Takes -1 for an argument and not for an option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # JSON allows a blank in front, and to click it is no option then.
-        return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
-
-
 @main.command(cls=WithNegativeNumbers)
 @with_app
 @click.argument("name")
@@ -142,9 +142,9 @@ def enqueue(
     """
     if timeout is not None and not wait:
         raise InvalidInput("--timeout is the longest wait; give --wait, too")
-    named = dict(_key_and_value(text) for text in kwargs)
+    named = dict(named_value(text) for text in kwargs)
     options["tags"] = options["tags"] or None
-    result = app.submit(app.message(name, [_value(text) for text in args], named, **options))
+    result = app.submit(app.message(name, [value_of(text) for text in args], named, **options))
     if result.duplicate:
         click.echo(f"minicelery: an earlier call was the same; this is its task {result.id}", err=True)
     if not wait:
@@ -191,20 +191,6 @@ def show_task(app: MiniCelery, task_id: str) -> None:
 def _print_ids(results: Iterable[Any]) -> None:
     for result in results:
         click.echo(result.id)
-
-
-def _value(text: str) -> Any:
-    try:
-        return codec.decode_foreign(text.encode("utf-8", "surrogateescape"))
-    except MiniCeleryError:
-        return text
-
-
-def _key_and_value(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidInput(f"'{text}' is not KEY=JSON", "/kwargs")
-    return key, _value(value)
 
 
 def _print_json(value: Any) -> None:

@@ -1,13 +1,16 @@
 """What all commands share: the options that name the application and Redis, and errors as lines and exit codes."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
+from . import codec
 from .errors import (
     ForeignData,
+    InvalidInput,
     LockLost,
     LockNotAcquired,
     LockNotHeld,
@@ -16,6 +19,7 @@ from .errors import (
     RedisUnavailable,
     RedisUnreachable,
     ResultTimeout,
+    ScheduleNotFound,
     TaskFailed,
     TaskNotFound,
     UnknownTask,
@@ -28,6 +32,7 @@ _EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
     (TaskFailed, FAILED),
     (RedisUnavailable, UNREACHABLE),
     (TaskNotFound, NOT_FOUND),
+    (ScheduleNotFound, NOT_FOUND),
     (ResultTimeout, TIMED_OUT),
     (LockLost, FAILED),
     (LockNotAcquired, TIMED_OUT),
@@ -67,6 +72,14 @@ def _advice(error: MiniCeleryError) -> Iterator[str]:
         yield error.traceback
 
 
+class WithNegativeNumbers(click.Command):
+    """Takes -1 for an argument and not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # JSON allows a blank in front, and to click it is no option then.
+        return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
+
+
 app_option = click.option(
     "--app",
     "app_path",
@@ -97,3 +110,19 @@ def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
     loaded.__name__ = command.__name__
     loaded.__click_params__ = [*getattr(command, "__click_params__", []), *loaded.__click_params__]  # type: ignore[attr-defined]
     return loaded
+
+
+def value_of(text: str) -> Any:
+    """A word of the command line as JSON; what is none stands for itself."""
+    try:
+        return codec.decode_foreign(text.encode("utf-8", "surrogateescape"))
+    except MiniCeleryError:
+        return text
+
+
+def named_value(text: str) -> tuple[str, Any]:
+    """KEY=JSON. Raises ``InvalidInput``."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"'{text}' is not KEY=JSON", "/kwargs")
+    return key, value_of(value)

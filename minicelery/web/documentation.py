@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Response, render_template, send_from_directory, url_for
 
 from ..version import __version__
-from . import control_api, idempotency, locks_api, problems, schemas
+from . import control_api, idempotency, locks_api, problems, schedules_api, schemas
 from .api import answer
 from .operation import Operation
 
@@ -88,6 +88,7 @@ OPERATIONS = (
     Operation("delete", "/queue/dead-letter/{task_id}", "Delete a dead letter", 204, problems=(403, 404, 409, 503)),
     *control_api.OPERATIONS,
     *locks_api.OPERATIONS,
+    *schedules_api.OPERATIONS,
     Operation("get", "/healthz", "Tell that the process is alive", 200, schemas.Health),
     Operation("get", "/readyz", "Tell that Redis is reachable", 200, schemas.Health, problems=(503,)),
 )
@@ -98,6 +99,9 @@ _KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "The same request with the same key is answered as the first time; another one is a 422.",
 }
+_ABOUT = (
+    "Submit tasks, read their state, keep schedules, look after dead letters and locks. Live: WS /ws/tasks/{id}."
+)
 # Swagger UI sets styles from its script, and carries its icons as data.
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"
@@ -134,9 +138,7 @@ def describe(prefix: str) -> dict[str, Any]:
         title="Mini-Celery",
         version=__version__,
         openapi_version="3.1.0",
-        info={
-            "description": "Submit tasks, read their state, look after dead letters and locks. Live: WS /ws/tasks/{id}."
-        },
+        info={"description": _ABOUT},
         servers=[{"url": prefix or "/"}],
         plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
     )

@@ -19,6 +19,10 @@ from ..errors import (
     NotReplicated,
     RedisFull,
     RedisUnavailable,
+    ScheduleExists,
+    ScheduleFromCode,
+    ScheduleNotFound,
+    ScheduleStuck,
     TaskIdTaken,
     TaskNotFound,
     UnknownTask,
@@ -34,11 +38,15 @@ CONTENT_TYPE = "application/problem+json"
 
 _STATUSES: list[tuple[type[MiniCeleryError], HTTPStatus]] = [
     (TaskIdTaken, HTTPStatus.CONFLICT),
+    (ScheduleExists, HTTPStatus.CONFLICT),
+    (ScheduleFromCode, HTTPStatus.CONFLICT),
+    (ScheduleStuck, HTTPStatus.CONFLICT),
     (NotADeadLetter, HTTPStatus.CONFLICT),
     (AlreadyFinished, HTTPStatus.CONFLICT),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TaskNotFound, HTTPStatus.NOT_FOUND),
     (LockNotHeld, HTTPStatus.NOT_FOUND),
+    (ScheduleNotFound, HTTPStatus.NOT_FOUND),
     (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (MiniCeleryError, HTTPStatus.INTERNAL_SERVER_ERROR),
 ]

@@ -133,8 +133,9 @@ def _sentence(message: str, pointer: str, schema: ma.Schema) -> str:
 
 
 def _inner(schema: ma.Schema, pointer: str) -> ma.Schema | None:
-    """The schema of the members of the list that a pointer leads into."""
-    members = getattr(schema.fields.get(pointer.split("/")[1]), "inner", None) if pointer else None
+    """The schema of the object, or of the members of the list, that a pointer leads into."""
+    field = schema.fields.get(pointer.split("/")[1]) if pointer else None
+    members = getattr(field, "inner", field)
     return members.schema if isinstance(members, ma.fields.Nested) else None
 
 
