@@ -36,7 +36,7 @@ _RULE = _options(
 _POLICY = _options(
     click.option(
         "--missed",
-        type=click.Choice([policy.value for policy in Missed]),
+        type=click.Choice(_POLICIES),
         help="Of runs that nothing could fire. Default: once.",
     ),
     click.option("--most", type=int, metavar="N", help=f"Runs that 'all' makes up for. Default: {MOST_MISSED}."),

@@ -13,7 +13,9 @@ from minicelery.config import Config
 from minicelery.connection import connect
 from minicelery.doorbell import Doorbell
 from minicelery.embedded import EmbeddedServer, ServerOptions, free_port
-from minicelery.errors import RedisUnavailable
+from minicelery.errors import RedisFull, RedisUnavailable
+from minicelery.firing import Clockwork
+from minicelery.schedule import task_id_of
 from minicelery.states import Status
 from minicelery.testing import drain
 from minicelery.web import create_app
@@ -42,6 +44,9 @@ def _app(url: str) -> MiniCelery:
         ("GET", "/locks"),
         ("GET", "/locks/x"),
         ("DELETE", "/locks/x"),
+        ("GET", "/schedules"),
+        ("POST", "/schedules/x/run"),
+        ("DELETE", "/schedules/x"),
         ("GET", "/readyz"),
     ],
 )
@@ -217,4 +222,38 @@ def test_many_may_wait_for_results_at_once(own_server: EmbeddedServer) -> None:
         thread.join()
 
     assert sorted(got) == list(range(1, 11))
+    app.clients.close()
+
+
+def test_a_full_redis_keeps_schedules_waiting_and_has_them_fired_when_there_is_room(
+    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = _app(own_server.url)
+    app.schedules.add("s", {"name": "add", "args": [1, 2]}, every=60)
+    slot = int(app.agenda.now()) // 60 * 60
+    app.clients.commands.zadd(app.keys.schedules, {"s": slot})
+    clockwork = Clockwork(app.timetable, app.agenda, app.world)
+    app.clients.commands.config_set("maxmemory", "1mb")
+
+    assert 0 < (clockwork.fire() or 0) <= 1
+    assert app.schedules.get("s").next == slot
+    assert "schedules wait" in caplog.text
+
+    app.clients.commands.config_set("maxmemory", 0)
+    clockwork.fire()
+    assert app.inspector.task(task_id_of("s", slot)).status is Status.PENDING
+    app.clients.close()
+
+
+def test_a_schedule_can_be_paused_and_deleted_in_a_full_redis(own_server: EmbeddedServer) -> None:
+    app = _app(own_server.url)
+    app.schedules.add("s", {"name": "add", "args": [1, 2]}, every=60)
+    app.clients.commands.config_set("maxmemory", "1mb")
+
+    assert app.schedules.pause("s").paused
+    app.schedules.delete("s")
+    with pytest.raises(RedisFull):
+        app.schedules.add("s", {"name": "add", "args": [1, 2]}, every=60)
+
+    assert app.schedules.list() == []
     app.clients.close()

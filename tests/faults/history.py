@@ -1,4 +1,4 @@
-"""Reads the append-only file of a server: how often it recorded the end of each task."""
+"""Reads the append-only file of a server: how often it recorded the beginning and the end of each task."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,14 +26,24 @@ def keep_history(client: Any) -> None:
 
 def ends_recorded(data: Path, prefix: str) -> Counter[str]:
     """Task id → how many writes gave it a final state, since the server in the folder ``data`` was first started."""
-    start = f"{prefix}task:".encode()
     found: Counter[str] = Counter()
+    for task_id, fields in _writes(data, prefix):
+        found[task_id] += fields.get(b"status") in _ENDS
+    return found
+
+
+def submissions_recorded(data: Path, prefix: str) -> Counter[str]:
+    """Task id → how many writes made a new task of it."""
+    return Counter(task_id for task_id, fields in _writes(data, prefix) if b"created_at" in fields)
+
+
+def _writes(data: Path, prefix: str) -> Iterator[tuple[str, dict[bytes, bytes]]]:
+    """Every write to a task's hash."""
+    start = f"{prefix}task:".encode()
     for file in _files(data / "appendonlydir"):
         for command in _commands(file.read_bytes()):
             if command[0].upper() in (b"HSET", b"HMSET") and command[1].startswith(start):
-                fields = dict(zip(command[2::2], command[3::2], strict=True))
-                found[command[1][len(start) :].decode()] += fields.get(b"status") in _ENDS
-    return found
+                yield command[1][len(start) :].decode(), dict(zip(command[2::2], command[3::2], strict=True))
 
 
 def _files(folder: Path) -> list[Path]:

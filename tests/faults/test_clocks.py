@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from minicelery.doorbell import Alarm
 from minicelery.firing import Clockwork
 from minicelery.handover import Recovery as Recovered
 from minicelery.recovery import Recovery
+from minicelery.schedule import task_id_of
 from minicelery.states import Status
 from minicelery.upkeep import Office, Upkeep
 from tests.conftest import make_app
@@ -281,3 +283,64 @@ def test_delayed_tasks_keep_their_due_times_through_jumps(jumping: Jumping) -> N
 
     assert desk.broker.promote() == (1, None)
     desk.lawful()
+
+
+# ---- schedules -------------------------------------------------------------------------------------
+
+
+def hourly(jumping: Jumping, missed: str) -> Clockwork:
+    app = jumping.desk.app
+    app.task(_work)
+    app.schedules.add("s", {"name": "_work"}, every=600, missed=missed)
+    return Clockwork(app.timetable, app.agenda, app.world)
+
+
+def _work() -> None: ...
+
+
+def fire_all(clockwork: Clockwork) -> None:
+    while clockwork.fire() == 0.0:
+        pass
+
+
+def test_after_a_jump_back_no_due_time_is_fired_twice_nor_left_out(jumping: Jumping) -> None:
+    clockwork = hourly(jumping, "all")
+    for _ in range(6):
+        jumping.jump(600)
+        fire_all(clockwork)
+    jumping.jump(-HOUR)
+    fire_all(clockwork)
+    for _ in range(9):
+        jumping.jump(600)
+        fire_all(clockwork)
+
+    ids = sorted(jumping.desk.app.inspector.task_ids())
+    first = 1_000_000 // 600 * 600 + 600
+    assert ids == sorted(task_id_of("s", first + 600 * number) for number in range(9))
+    assert jumping.desk.app.inspector.queue_length("default") == 9
+
+
+def test_after_a_jump_ahead_what_was_passed_over_counts_as_missed(jumping: Jumping) -> None:
+    clockwork = hourly(jumping, "once")
+    jumping.jump(6 * HOUR)
+    fire_all(clockwork)
+    jumping.jump(-6 * HOUR)
+    fire_all(clockwork)
+
+    assert jumping.desk.app.inspector.queue_length("default") == 1
+
+
+@pytest.mark.usefixtures("wrong_clock")
+@AHEAD_AND_BEHIND
+def test_a_machine_with_a_wrong_clock_adds_and_fires_schedules_in_time(desk: Desk) -> None:
+    app = desk.app
+    app.task(_work)
+
+    record = app.schedules.add("s", {"name": "_work"}, every=5)
+    assert 0 < (record.next or 0) - _true_time() <= 5
+    [shown] = app.schedules.preview(1, every=5).next
+    assert 0 < datetime.fromisoformat(shown).timestamp() - _true_time() <= 5
+    app.clients.commands.zadd(app.keys.schedules, {"s": int(_true_time()) // 5 * 5})
+    Clockwork(app.timetable, app.agenda, app.world).fire()
+
+    assert app.inspector.queue_length("default") == 1
