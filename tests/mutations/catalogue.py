@@ -8,6 +8,7 @@ from .guards_of_locks import GUARDS_OF_LOCKS
 from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_repair import GUARDS_OF_REPAIR
+from .guards_of_schedules import GUARDS_OF_SCHEDULES
 from .guards_of_states import GUARDS_OF_STATES
 from .guards_of_uniqueness import GUARDS_OF_UNIQUENESS
 
@@ -21,5 +22,6 @@ MUTATIONS = (
     *GUARDS_OF_PARENTS,
     *GUARDS_OF_LIMITS,
     *GUARDS_OF_UNIQUENESS,
+    *GUARDS_OF_SCHEDULES,
     *GUARDS_IN_PYTHON,
 )

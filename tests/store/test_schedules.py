@@ -196,7 +196,10 @@ def test_a_schedule_from_code_is_fired_while_a_live_worker_declares_it(table: Ta
 def test_a_schedule_that_no_live_worker_declares_is_not_fired(table: Table, how: str) -> None:
     table.declare("v1")
     table.stand_at(table.slot())
-    table.desk.hire("w", lease=60 if how == "removed from the code" else -1)
+    if how == "removed from the code":
+        table.desk.hire("w")
+    else:
+        table.desk.broker.beat({"w": '{"schedules":["s v1"]}'}, -1)
 
     assert table.fire(table.slot()) == UNDECLARED
 
