@@ -175,6 +175,18 @@ def test_a_run_that_has_no_place_to_go_is_refused(shop: MiniCelery) -> None:
         shop.schedules.run_now("s")
 
 
+def test_what_a_schedule_sends_keeps_to_the_limits_of_its_task(shop: MiniCelery) -> None:
+    @shop.task(concurrency=1)
+    def careful() -> None: ...
+
+    shop.schedules.add("s", careful.s(), every=3600)
+    task_id = shop.schedules.run_now("s").id
+
+    gates = shop.clients.commands.hget(shop.keys.task(task_id), "gates")
+    assert gates
+    assert gates == shop.clients.commands.hget(shop.keys.task(careful.delay().id), "gates")
+
+
 def test_what_is_not_there_is_told_by_its_name(shop: MiniCelery) -> None:
     calls: list[Callable[[str], object]] = [
         shop.schedules.get,
