@@ -14,6 +14,7 @@ from .world import World
 _log = logging.getLogger("minicelery.schedules")
 #: Seconds until what could not be fired is tried again.
 _PAUSE = 1.0
+_FULL = "%s; schedules wait for it"
 _DAMAGED = "the schedule %s is damaged by another program, and is not fired: delete it, or add it anew"
 _STUCK = "the schedule %s can't be fired: another program has put something else under %s; see minicelery doctor"
 
@@ -41,7 +42,11 @@ class Clockwork:
         if not wanted:
             return
         now = self._agenda.now()
-        words = self._timetable.declare((one.name, one.version, one.rule.after(now), one) for one in wanted)
+        try:
+            words = self._timetable.declare((one.name, one.version, one.rule.after(now), one) for one in wanted)
+        except RedisFull as error:
+            self._tell(_FULL, error)
+            return
         for one, word in zip(wanted, words, strict=True):
             if word == "written":
                 _log.info("schedule %s: %s", one.name, one.rule.words())
@@ -55,7 +60,7 @@ class Clockwork:
         try:
             fired = self._timetable.fire(firings)
         except RedisFull as error:
-            self._tell("%s; schedules wait for it", error)
+            self._tell(_FULL, error)
             return _PAUSE
         for firing, one in zip(firings, fired, strict=True):
             if one.word == "undeclared":

@@ -233,15 +233,20 @@ def test_a_full_redis_keeps_schedules_waiting_and_has_them_fired_when_there_is_r
     slot = int(app.agenda.now()) // 60 * 60
     app.clients.commands.zadd(app.keys.schedules, {"s": slot})
     clockwork = Clockwork(app.timetable, app.agenda, app.world)
+    app.periodic(every=60, args=[1, 2])(app.tasks.find("add"))
+    clockwork.declared = [*app.periodics]
     app.clients.commands.config_set("maxmemory", "1mb")
 
     assert 0 < (clockwork.fire() or 0) <= 1
-    assert app.schedules.get("s").next == slot
+    clockwork.declare()
+    assert [(one.schedule.name, one.next) for one in app.schedules.list()] == [("s", slot)]
     assert "schedules wait" in caplog.text
 
     app.clients.commands.config_set("maxmemory", 0)
     clockwork.fire()
+    clockwork.declare()
     assert app.inspector.task(task_id_of("s", slot)).status is Status.PENDING
+    assert [one.schedule.name for one in app.schedules.list()] == ["add", "s"]
     app.clients.close()
 
 
