@@ -1,17 +1,26 @@
-"""The commands for schedules against a real server."""
+"""The commands for schedules, run in this process on the real server."""
 
 import json
+from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner, Result
 
-from minicelery import MiniCelery
-from tests.real.test_cli import Run
-from tests.real.test_cli import run as run
+from minicelery import MiniCelery, terminal
+from minicelery.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tasks: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(terminal, "load_app", lambda _: tasks)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
 
 
 def test_a_schedule_is_added_listed_changed_and_deleted(run: Run, tasks: MiniCelery) -> None:
     added = run("schedules", "add", "neg", "add", "-1", "2", "--cron", "0 2 * * *", "--timezone", "Europe/Vienna")
-    assert (added.returncode, added.stderr) == (0, "At 02:00 every day, Europe/Vienna\n")
+    assert (added.exit_code, added.stderr) == (0, "At 02:00 every day, Europe/Vienna\n")
     assert "T02:00:00+0" in added.stdout
 
     changed = run("schedules", "change", "neg", "--every", "60", "--missed", "all")
@@ -23,7 +32,7 @@ def test_a_schedule_is_added_listed_changed_and_deleted(run: Run, tasks: MiniCel
     assert (listed["every"], listed["missed"]) == (60, "all")
     assert run("schedules", "delete", "neg").stdout == "1\n"
     assert tasks.schedules.list() == []
-    assert run("schedules", "list", "neg").returncode == 4
+    assert run("schedules", "list", "neg").exit_code == 4
 
 
 def test_a_schedule_is_paused_resumed_and_run(run: Run, tasks: MiniCelery) -> None:
@@ -58,5 +67,5 @@ def test_a_rule_is_shown_in_words_with_its_next_times(run: Run, tasks: MiniCeler
 def test_wrong_use_is_exit_code_2_with_the_reason(run: Run, arguments: tuple[str, ...], words: str) -> None:
     done = run("schedules", *arguments)
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert words in done.stderr
