@@ -1,6 +1,6 @@
 """Schedules that are declared in the code: what may be said of them, and those that an application has."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -41,7 +41,7 @@ class PeriodicOptions(ScheduleOptions, total=False):
     queue: str | None
     priority: int | None
     max_retries: int | None
-    expires: float | None  #: seconds after its due time from which on a task that has not begun is given up
+    expires: float | None  #: seconds after it was sent from which on a task that has not begun is given up
     tags: Sequence[str] | None
 
 
@@ -68,7 +68,8 @@ class Declarations:
         if name in self._schedules:
             raise DuplicateScheduleName(f"two schedules are named '{name}'; give one of them name=...")
         call = {one: options[one] for one in _OF_THE_CALL if one in options}  # type: ignore[literal-required]
-        message = one_of_many(lambda: task.message(options.get("args", ()), options.get("kwargs", {}), call), call)
+        refuse_single(call)
+        message = task.message(options.get("args", ()), options.get("kwargs", {}), call)
         defined = replace(schedule_of(name, message, options), origin=Origin.CODE)
         self._schedules[name] = replace(defined, version=defined.digest())
 
@@ -84,11 +85,10 @@ def schedule_of(name: str, message: Message, options: ScheduleOptions | Periodic
     return made_of(name, message, rule, policy, MOST_MISSED if most is None else check_most(most))
 
 
-def one_of_many(message: Callable[[], Message], call: Mapping[str, Any]) -> Message:
-    """The message of a call that is sent again and again; what could be true of one run only is refused."""
+def refuse_single(call: Mapping[str, Any]) -> None:
+    """Raise ``InvalidInput`` for an option of a call that could be true of one run only."""
     for name, told in _OF_ONE_RUN.items():
         if call.get(name) is not None:
             raise InvalidInput(told, f"/{name}")
     if isinstance(call.get("expires"), datetime):
         raise InvalidInput("give seconds: a moment would be past at the next run", "/expires")
-    return message()

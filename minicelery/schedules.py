@@ -10,7 +10,7 @@ from .cron import Rule, check_rule
 from .errors import ForeignData, InvalidInput, ScheduleExists, ScheduleFromCode, ScheduleNotFound, ScheduleStuck
 from .message import Message
 from .options import refuse_unknown
-from .periodic import ScheduleOptions, one_of_many, schedule_of
+from .periodic import ScheduleOptions, refuse_single, schedule_of
 from .result import AsyncResult
 from .schedule import Origin, Schedule, ScheduleRecord, check_missed, check_most, check_schedule_name, made_of
 from .task import Signature
@@ -142,12 +142,14 @@ class Schedules:
     def _message(self, call: Call) -> Message:
         try:
             if isinstance(call, Signature):
-                return one_of_many(call.message, call.options)
+                refuse_single(call.options)
+                return call.message()
             if not isinstance(call, Mapping):
                 raise InvalidInput(f"{call!r:.80} is not a call; make it with task.s(...)")
             if "name" not in call:
                 raise InvalidInput("required: the name of a task", "/name")
-            return one_of_many(lambda: self._application.message(**call), call)
+            refuse_single(call)
+            return self._application.message(**call)
         except InvalidInput as error:
             error.move_into("/task")
             raise
