@@ -99,9 +99,7 @@ _KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
     "description": "The same request with the same key is answered as the first time; another one is a 422.",
 }
-_ABOUT = (
-    "Submit tasks, read their state, keep schedules, look after dead letters and locks. Live: WS /ws/tasks/{id}."
-)
+_ABOUT = "Submit tasks, read their state, keep schedules, look after dead letters and locks. Live: WS /ws/tasks/{id}."
 # Swagger UI sets styles from its script, and carries its icons as data.
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _SWAGGER_UI = resources.files("flask_swagger_ui") / "dist"

@@ -55,6 +55,7 @@ def test_keys_of_uniqueness_and_of_requests_take_as_little_memory_as_is_said(app
     assert found["idempotencyl"] <= 200 * 60
 
 
+@pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
 def test_a_lock_takes_as_little_memory_as_is_said(app: MiniCelery) -> None:
     def used() -> int:
         return sum(app.clients.commands.memory_usage(key) for key in app.clients.commands.keys(f"{app.keys.prefix}*"))
