@@ -179,7 +179,7 @@ class MiniCelery:
     def cancel(self, task_ids: Iterable[str], *, interrupt: bool = False) -> list[Status | None]:
         """Cancel tasks, see ``AsyncResult.cancel``, a round trip for a hundred. For each its state now: another one
         than CANCELLED where it had finished before, None where there is no such task."""
-        ids = [check_name(task_id, "/task_ids") for task_id in task_ids]
+        ids = [check_name(task_id, f"/task_ids/{place}") for place, task_id in enumerate(task_ids)]
         batches = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
         return [state for batch in batches for state in self.broker.cancel(batch, interrupt=interrupt)]
 

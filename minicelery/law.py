@@ -35,7 +35,7 @@ _NAME, _COUNT, _TIME = r"[A-Za-z0-9_.:-]{1,128}", r"[0-9]{1,20}", r"[0-9]{1,16}(
 _NEEDED = {"id": _NAME, "name": _NAME, "queue": _NAME, "status": "|".join(Status)}
 _NEEDED |= {"retry_count": _COUNT, "max_retries": _COUNT, "created_at": _TIME, "updated_at": _TIME}
 _OPTIONAL = dict.fromkeys(("crashes", "solo_crashes", "released"), _COUNT) | {"token": r"[0-9]{1,20}\.[!-~]{0,107}"}
-_OPTIONAL["lane"] = r"quarantine|[0-9]"
+_OPTIONAL["lane"] = r"quarantine|[0-46-9]"
 #: What is read of a task hash to judge it.
 FIELDS = (*_NEEDED, *_OPTIONAL, "worker", "room")
 
@@ -68,7 +68,8 @@ class Standing:
             return [INCOMPLETE, "hash", *map(label, places)]
         status = Status(str(found["status"]))
         names = [_name(place, found) for place in places]
-        is_passing = status in PASSING and "claimed" not in names
+        is_held = status is Status.CANCELLED and "claimed" in names
+        is_passing = status in PASSING and not is_held
         if (self.life == -1) == is_passing:
             names.append("forever" if self.life == -1 else "expiring")
         return [status, *names]

@@ -206,9 +206,12 @@ local function add_more(id, task, ...)
   for i = 1, select('#', ...) do task[select(i, ...)] = values[i] or nil end
 end
 
+-- Takes an id out of a sorted set. Where another program has put something else there, it is not in there.
+local function take_out(zset, id) redis.pcall('ZREM', zset, id) end
+
 local function leave_indexes(id, expires, tags)
-  if expires then redis.call('ZREM', key.expiring(), id) end
-  for tag in string.gmatch(tags or '', '%S+') do redis.call('ZREM', key.tag(tag), id) end
+  if expires then take_out(key.expiring(), id) end
+  for tag in string.gmatch(tags or '', '%S+') do take_out(key.tag(tag), id) end
 end
 
 -- How many entries of ready lists one call of a script looks at, to take out what waits no more. What is left in a long list
@@ -221,6 +224,7 @@ local function leave_line(id, queue, lane)
   if long and long > 0 and long <= looks then
     looks = looks - long
     sizes[ready] = long - redis.call('LREM', ready, 1, id)
+    if sizes[ready] == 0 and lane and lane ~= 'quarantine' then take_out(key.priorities(queue), lane) end
   end
 end
 
@@ -294,7 +298,7 @@ local function whole(id, ...)
   for i = 1, select('#', ...) do
     local further, value = select(i, ...), values[12 + i]
     if not value and (further == 'args' or further == 'kwargs') then return nil, further end
-    if further == 'lane' and value and value ~= 'quarantine' and not string.find(value, '^%d$') then return nil, further end
+    if further == 'lane' and value and value ~= 'quarantine' and not lane_of(value) then return nil, further end
     task[further] = value
   end
   if task.id ~= id then return nil, 'id' end
@@ -575,8 +579,8 @@ end
 -- Takes a task that has not begun out of the place that its state names.
 local function leave_wait(id, task, at)
   if task.status == 'PENDING' then leave_line(id, task.queue, task.lane)
-  elseif task.status == 'WAITING' then redis.call('ZREM', key.waiting(task.room or ''), id)
-  else redis.call('ZREM', key.delayed(), id)
+  elseif task.status == 'WAITING' then take_out(key.waiting(task.room or ''), id)
+  else take_out(key.delayed(), id)
   end
   if task.pass then gatekeeper(at).lose(id, task.pass) end
 end
@@ -587,7 +591,7 @@ local function close_run(id, at)
   local found = redis.call('HMGET', key.task(id), 'slots', 'keep')
   if found[1] then gatekeeper(at).leave(id, found[1]) end
   if found[2] then
-    redis.call('PEXPIRE', key.task(id), found[2])
+    redis.pcall('PEXPIRE', key.task(id), found[2])
     redis.call('HDEL', key.task(id), 'keep')
     end_unique(id)
   end

@@ -25,7 +25,7 @@ for _, one in ipairs(current) do
   redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce)
   redis.call('HDEL', key.task(id), 'error', 'progress', 'crashes', 'solo_crashes', 'last_crash', 'lane',
     'expires')
-  redis.call('ZREM', key.expiring(), id)
+  take_out(key.expiring(), id)
   if lane then redis.call('HSET', key.task(id), 'lane', lane) end
   make_ready(id, queue, lane, 'LPUSH', at)
 end

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
+from ..handover import Kept
+
 #: Slots of a board: the most threads a child can have, and some more for threads that take the place of stuck ones.
 CAPACITY = 1024
 #: The slot for what is counted by no thread that runs tasks.
@@ -44,6 +46,11 @@ class Count(IntEnum):
     HANDED_BACK = 4
     TAKEN = 5
     CANCELLED = 6
+
+
+def end_of(recorded: Count, kept: Kept) -> Count:
+    """What is counted for something that was said of a delivery."""
+    return recorded if kept else Count.CANCELLED if kept is None else Count.LEASE_LOST
 
 
 class Hand(IntEnum):

@@ -9,14 +9,14 @@ from .. import logs
 from ..connection import Client, translated
 from ..errors import RedisUnavailable
 from ..inspector import Inspector
-from ..keys import Keys
 from ..message import Delivery
 from ..trouble import Trouble
 from ..world import World
 
 _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
-#: Seconds after which what is in hand is looked at although nothing was heard, in case the connection is silently dead.
+#: Seconds after which what is in hand is looked at anew, in case a word was lost or the connection is silently dead.
 _RECHECK = 5.0
+_TICK = 0.5
 #: Cancelled tasks that are remembered. A word may come before the task itself, and after it has ended.
 _MOST = 10_000
 
@@ -32,28 +32,28 @@ class Cancellations:
 
     def __init__(
         self,
-        worker: str,
+        channel: str,
         client: Client,
-        keys: Keys,
         inspector: Inspector,
         world: World,
+        trouble: Trouble,
         in_hand: Callable[[], list[Pair]],
     ) -> None:
-        self._channel_name = keys.orders(worker)
+        self._channel_name = channel
         self._client = client
         self._inspector = inspector
         self._world = world
+        self._trouble = trouble
         self._in_hand = in_hand
         self._cancelled: OrderedDict[Pair, None] = OrderedDict()
         self._stopping = threading.Event()
-        self._trouble = Trouble(_log, world)
         self._thread = threading.Thread(target=self._run, name="cancellations", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no longer. The thread ends with its process, or when it next wakes up."""
+        """Listen no longer. The thread ends with its process, or within half a second."""
         self._stopping.set()
 
     def has(self, delivery: Delivery) -> bool:
@@ -72,18 +72,18 @@ class Cancellations:
                 self._stopping.wait(1.0)
 
     def _listen(self) -> None:
-        channel = self._client.pubsub(ignore_subscribe_messages=True)
+        channel = self._client.pubsub()
         try:
             channel.subscribe(self._channel_name)
-            channel.get_message(timeout=1.0)  # what is said from now on is heard
-            self._ask()
-            self._trouble.over()
+            asked_at = self._world.monotonic()
             while not self._stopping.is_set():
-                message = channel.get_message(timeout=_RECHECK)
-                if message is None:
-                    self._ask()
-                elif message["type"] == "message":
+                message = channel.get_message(timeout=_TICK) or {"type": "silence"}
+                if message["type"] == "message":
                     self._take(message["data"])
+                # What is said after the subscription is heard; what was said before it is to be asked for.
+                if message["type"] == "subscribe" or self._world.monotonic() - asked_at > _RECHECK:
+                    asked_at = self._world.monotonic()
+                    self._ask()
         finally:
             channel.close()
 
@@ -91,6 +91,7 @@ class Cancellations:
         """Look at all that is in hand."""
         pairs = self._in_hand()
         self._note(pair for pair, found in zip(pairs, self._inspector.orders(pairs), strict=True) if found)
+        self._trouble.over()
 
     def _take(self, text: str) -> None:
         """What the script ``cancel`` says: an order, an id, a token."""

@@ -18,10 +18,10 @@ from ..scripts import Scripts
 from ..states import Status
 from ..trouble import Trouble
 from .bench import Bench
-from .board import OFFICE, UNLIMITED, Board, Count, Limit
+from .board import OFFICE, UNLIMITED, Board, Count, Limit, end_of
 from .buffer import NEVER
 from .cancellations import Cancellations
-from .exchange import COUNTS, end_of
+from .exchange import COUNTS
 from .isolation import Isolation
 from .opening import Unusable, leave_signals_to_the_parent, open_application
 from .order import NOW, STOP, UNUSABLE, Hello, Order, Retiring
@@ -51,8 +51,10 @@ class Child:
         # The last words to Redis must not hold up the end.
         impatient = Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE)
         self._farewell = Broker(impatient, app.keys, config.result_ttl)
+        trouble = Trouble(_log, app.world)
+        channel = app.keys.orders(order.worker)
         self._cancellations = Cancellations(
-            order.worker, app.clients.blocking, app.keys, app.inspector, app.world, self._in_hand
+            channel, app.clients.blocking, app.inspector, app.world, trouble, self._in_hand
         )
         isolation = Isolation(order.app, order.settings, app.world, config.max_tasks_per_child)
         executor = app.make_executor(cancelled=self._cancellations.has, isolate=isolation.run)
@@ -63,7 +65,7 @@ class Child:
             doorbell=Doorbell(app.clients.blocking, app.keys),
             execute=executor.execute,
             board=self._board,
-            trouble=Trouble(_log, app.world),
+            trouble=trouble,
             world=app.world,
             stopping=self._stopping,
             limit=lambda delivery: _limit(executor, delivery),

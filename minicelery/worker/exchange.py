@@ -17,7 +17,7 @@ from ..outcome import Outcome, describe_error
 from ..states import Status
 from . import runlog
 from .bench import Bench
-from .board import Count
+from .board import Count, end_of
 from .buffer import Ended
 from .pace import PATIENCE
 from .patience import Patience
@@ -34,11 +34,6 @@ _PASSED_ON = {
 }
 #: What is counted for an outcome that Redis has taken.
 COUNTS = {Status.SUCCESS: Count.SUCCEEDED, Status.RETRYING: Count.RETRIED, Status.FAILED: Count.FAILED}
-
-
-def end_of(recorded: Count, kept: Kept) -> Count:
-    """What is counted for something that was said of a delivery."""
-    return recorded if kept else Count.CANCELLED if kept is None else Count.LEASE_LOST
 
 
 class Exchange:

@@ -8,7 +8,7 @@ from ..handover import Claim
 from ..identity import processor_time
 from ..trouble import Trouble
 from ..world import World
-from .board import Count, Held
+from .board import Count, Held, end_of
 from .overrun import settlement
 from .running import Running
 
@@ -119,7 +119,7 @@ class Guard:
     def _end_run(self, child: Running, held: Held) -> None:
         """Record the failure in place of the child, and end it: there is no other way to end the run."""
         try:
-            self._broker.settle(child.worker, [settlement(held)])
+            [kept] = self._broker.settle(child.worker, [settlement(held)])
         except Exception as error:
             if self._trouble.is_news(error):
                 _log.warning("a run that took longer than its limit is recorded as soon as Redis does: %s", error)
@@ -132,5 +132,6 @@ class Guard:
         )
         self._samples.pop(child.worker, None)
         child.kill(f"was ended since task {held.id} held it up for longer than its limit", blamed=[])
-        child.board.count(held.thread, Count.FAILED if held.limit.retry_after is None else Count.RETRIED)
+        recorded = Count.FAILED if held.limit.retry_after is None else Count.RETRIED
+        child.board.count(held.thread, end_of(recorded, kept))
         child.board.drop(held.thread)

@@ -13,9 +13,9 @@ from ..errors import SoftTimeLimitExceeded
 from ..handover import Kept, Settlement
 from ..states import Status
 from .bench import Bench
-from .board import UNLIMITED, Held
+from .board import UNLIMITED, Held, end_of
 from .consumer import Consumer
-from .exchange import COUNTS, end_of
+from .exchange import COUNTS
 from .minder import Minder
 from .overrun import settlement
 
@@ -99,6 +99,8 @@ class Pool:
         self._bench.board.count(held.thread, end_of(COUNTS[one.status], kept))
         self._bench.board.drop(held.thread)
         again = f"retry in {one.delay:.1f} s" if one.status is Status.RETRYING else "failed for good"
+        if not kept:
+            again = "it was cancelled" if kept is None else "another run counts"
         _log.error("task %s took longer than its limit of %g s and is given up: %s", held.id, held.limit.seconds, again)
 
     def _replace(self) -> None:

@@ -1,14 +1,16 @@
 """Drives the scripts by hand: who claims what, and where everything is afterwards."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from minicelery import MiniCelery
+from minicelery import MiniCelery, scripts
 from minicelery.handover import Answer, Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery, Message
+from minicelery.options import more_of
 from minicelery.states import Status
 
 #: The name of all tasks of the desk, as one known to be short.
@@ -23,10 +25,12 @@ class Desk:
         self.broker = app.broker
         self._claims = itertools.count(1)
 
-    def message(self, task_id: str, queue: str = "default", *, name: str = "add", **more: object) -> Message:
-        return Message(task_id, name, "[1,2]", "{}", queue, 3, **more)
+    def message(self, task_id: str, queue: str = "default", *, name: str = "add", **more: Any) -> Message:
+        """A message; what it has ``more`` than others by the names of ``CallOptions``."""
+        named = {option: more.pop(option) for option in ("priority", "expires", "tags") if option in more}
+        return Message(task_id, name, "[1,2]", "{}", queue, 3, more=more_of(named), **more)
 
-    def submit(self, *task_ids: str, queue: str = "default", **more: object) -> list[Answer]:
+    def submit(self, *task_ids: str, queue: str = "default", **more: Any) -> list[Answer]:
         return self.broker.enqueue([self.message(task_id, queue, **more) for task_id in task_ids])
 
     def hire(self, *workers: str, lease: float = 60.0) -> None:
@@ -52,6 +56,20 @@ class Desk:
         body = '{"type":"E","message":"m","traceback":"t"}'
         return self.settle(delivery, Status.FAILED, body, worker=worker)
 
+    def cancel(self, task_id: str) -> Status | None:
+        [state] = self.broker.cancel([task_id])
+        return state
+
+    def let_expire(self, task_id: str) -> None:
+        """As if it was too late for a task by now."""
+        commands, keys = self.app.clients.commands, self.app.keys
+        commands.hset(keys.task(task_id), "expires", "1.000")
+        commands.zadd(keys.expiring, {task_id: 1})
+
+    def life(self, task_id: str) -> float:
+        """The seconds that a task is kept yet; -1: for ever."""
+        return float(self.app.clients.commands.ttl(self.app.keys.task(task_id)))
+
     def where(self, task_id: str) -> list[str]:
         """The state of a task and every place that holds its id."""
         keys = self.app.keys
@@ -69,6 +87,18 @@ class Desk:
 @pytest.fixture
 def desk(app: MiniCelery) -> Desk:
     return Desk(app)
+
+
+@pytest.fixture
+def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ready lists of more than three ids count as so long that nothing is taken out of them."""
+    original = scripts.load
+
+    def load(name: str) -> scripts.Script:
+        text = original(name).text.replace("local looks = 100000\n", "local looks = 3\n")
+        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    monkeypatch.setattr(scripts, "load", load)
 
 
 @pytest.fixture
