@@ -25,6 +25,7 @@ from minicelery import MiniCelery, scripts
 from minicelery.connection import Clients
 from minicelery.handover import Claim, Recovery, Settlement
 from minicelery.message import Delivery, Message
+from minicelery.options import more_of
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
 from tests.tapped import Tapped
@@ -42,7 +43,12 @@ INFO = {
     "w2": "{}",
     "w3": '{"queues":["high"],"tasks":[]}',
 }
-LINES = tuple((queue, quarantine) for queue in QUEUES for quarantine in (False, True))
+QUARANTINE = "quarantine"
+#: The lists of a queue in the order in which they are served, and that of its quarantine.
+LANES = ("9", "5", "0")
+LINES = tuple((queue, lane) for queue in QUEUES for lane in (*LANES, QUARANTINE))
+#: A minute after which a running task that may not begin any more is looked at again.
+PAUSE = 60.0
 LEASE = 15.0
 _runs = itertools.count()
 
@@ -60,7 +66,12 @@ class Model:
     solo_crashes: Counter[str] = field(default_factory=Counter)
     passed_on: Counter[str] = field(default_factory=Counter)
     quarantined: set[str] = field(default_factory=set)
-    ready: dict[tuple[str, bool], list[str]] = field(default_factory=lambda: {line: [] for line in LINES})
+    priority: dict[str, str] = field(default_factory=dict)
+    expires: dict[str, float] = field(default_factory=dict)
+    expiring: dict[str, float] = field(default_factory=dict)
+    tagged: set[str] = field(default_factory=set)
+    token: dict[str, str] = field(default_factory=dict)
+    ready: dict[tuple[str, str], list[str]] = field(default_factory=lambda: {line: [] for line in LINES})
     delayed: dict[str, float] = field(default_factory=dict)
     claimed: dict[str, dict[str, str]] = field(default_factory=lambda: {worker: {} for worker in WORKERS})
     leases: dict[str, float] = field(default_factory=dict)
@@ -70,25 +81,58 @@ class Model:
     def holds(self, worker: str, delivery: Delivery) -> bool:
         return self.claimed[worker].get(delivery.id) == delivery.token
 
-    def line(self, task: str) -> tuple[str, bool]:
-        return self.queue[task], task in self.quarantined
+    def is_cancelled(self, delivery: Delivery) -> bool:
+        """Whether it was the last delivery of a task that is cancelled."""
+        is_last = self.token.get(delivery.id) == delivery.token
+        return is_last and self.status.get(delivery.id) is Status.CANCELLED
+
+    def line(self, task: str) -> tuple[str, str]:
+        return self.queue[task], QUARANTINE if task in self.quarantined else self.priority[task]
 
     def make_ready(self, task: str, *, at_the_head: bool = False) -> None:
         self.status[task] = Status.PENDING
         line = self.ready[self.line(task)]
         line.insert(0 if at_the_head else len(line), task)
 
-    def next_batch(self, claim: Claim) -> list[str]:
-        """What a claim should get."""
+    def next_batch(self, claim: Claim) -> tuple[list[str], list[str]]:
+        """What a claim should get, and what it should pass by, as it is too late for it."""
         batch: list[str] = []
-        for queue in claim.queues:
-            waiting = self.ready[queue, claim.quarantine]
-            for task in waiting[: max(1, -(-len(waiting) // claim.share))]:
-                costs = [claim.costs.get(self.name[each], claim.budget + 1) for each in (*batch, task)]
-                if batch and (len(batch) == claim.count or sum(costs) > claim.budget):
-                    return batch
-                batch.append(task)
-        return batch
+        late: list[str] = []
+        spent, is_full = 0, False
+        for line in [
+            (queue, lane) for queue in claim.queues for lane in ((QUARANTINE,) if claim.quarantine else LANES)
+        ]:
+            waiting, looked_at = self.ready[line], 0
+            most = min(claim.count, len(batch) + max(1, -(-len(waiting) // claim.share)))
+            for task in waiting:
+                if is_full or len(batch) >= most:
+                    break
+                if self.expires.get(task, self.now + 1) <= self.now:
+                    late.append(task)
+                else:
+                    together = spent + claim.costs.get(self.name[task], 10**9)
+                    if batch and together > claim.budget:
+                        break
+                    spent = together
+                    batch.append(task)
+                    is_full = spent >= claim.budget
+                looked_at += 1
+            if is_full or looked_at < len(waiting) or len(batch) >= claim.count:
+                break
+        return batch, late
+
+    def end(self, task: str, status: Status) -> None:
+        """A task that waits is over, or a run is that has succeeded."""
+        self.status[task] = status
+        self.delayed.pop(task, None)
+        self.leave_indexes(task)
+        for waiting in self.ready.values():
+            if task in waiting:
+                waiting.remove(task)
+
+    def leave_indexes(self, task: str) -> None:
+        self.tagged.discard(task)
+        self.expiring.pop(task, None)
 
     def begin_anew(self, task: str) -> None:
         self.quarantined.discard(task)
@@ -165,16 +209,34 @@ class Machine(RuleBasedStateMachine):
         ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
         queue=st.sampled_from(QUEUES),
         name=st.sampled_from(NAMES),
-        delay=st.sampled_from([None, 5.0]),
+        delay=st.sampled_from([None, None, 5.0]),
+        priority=st.sampled_from([5, 5, 9, 0]),
+        expires=st.sampled_from([None, None, 4.0, 12.0]),
+        tags=st.sampled_from([(), ("x",)]),
     )
-    def submit(self, ids: list[str], queue: str, name: str, delay: float | None) -> None:
+    def submit(
+        self,
+        ids: list[str],
+        queue: str,
+        name: str,
+        delay: float | None,
+        priority: int,
+        expires: float | None,
+        tags: Any,
+    ) -> None:
         model = self.model
-        answers = self.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, delay) for task in ids])
+        more = more_of({"priority": priority, "expires": expires, "tags": tags})
+        answers = self.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, delay, None, more) for task in ids])
         for task, answer in zip(ids, answers, strict=True):
             if task not in model.status:
                 model.queue[task], model.name[task], model.retries[task] = queue, name, 0
                 model.begin_anew(task)
                 model.passed_on.pop(task, None)
+                model.priority[task] = str(priority)
+                if tags:
+                    model.tagged.add(task)
+                if expires is not None:
+                    model.expires[task] = model.expiring[task] = model.now + expires
                 if delay is None:
                     model.make_ready(task)
                 else:
@@ -213,11 +275,15 @@ class Machine(RuleBasedStateMachine):
         if worker in model.stopped:
             assert (claimed.leased, claimed.deliveries) == (True, ())
             return multiple()
-        assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(model.next_batch(claim))
+        batch, late = model.next_batch(claim)
+        assert sorted(delivery.id for delivery in claimed.deliveries) == sorted(batch)
+        assert claimed.passed in (len(late), 0)  # 0: the reply was lost, and the second call is a repeat
+        for task in late:
+            model.end(task, Status.EXPIRED)
         for delivery in claimed.deliveries:
             model.ready[model.line(delivery.id)].remove(delivery.id)
             model.status[delivery.id] = Status.RUNNING
-            model.claimed[worker][delivery.id] = delivery.token
+            model.claimed[worker][delivery.id] = model.token[delivery.id] = delivery.token
             assert delivery.retry_count == model.retries[delivery.id]
         assert claimed.dropped == ()
         return multiple(*((worker, delivery) for delivery in claimed.deliveries))
@@ -240,10 +306,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def an_old_claim_arrives_late(self, data: st.DataObject) -> None:
-        if self.sent:
-            claim = data.draw(st.sampled_from(self.sent))
-            for delivery in self.broker.claim(claim).deliveries:
-                assert self.model.holds(claim.worker, delivery)
+        if not self.sent:
+            return
+        model, claim = self.model, data.draw(st.sampled_from(self.sent))
+        has_lease = model.leases.get(claim.worker, 0) > model.now + claim.least_lease
+        is_last = claim.number == max(sent.number for sent in self.sent if sent.worker == claim.worker)
+        for delivery in self.broker.claim(claim).deliveries:
+            assert model.holds(claim.worker, delivery)
+        held = model.claimed[claim.worker]
+        for task, token in [*held.items()]:
+            is_over = token.endswith(claim.nonce) and model.status[task] is Status.CANCELLED
+            if is_over and has_lease and is_last:
+                del held[task]
 
     @rule(
         held=deliveries,
@@ -254,6 +328,10 @@ class Machine(RuleBasedStateMachine):
         model, (worker, delivery) = self.model, held
         current = model.holds(worker, delivery)
         [kept] = self.broker.settle(worker, [Settlement(delivery.id, delivery.token, status, "{}", delay)])
+        if model.is_cancelled(delivery) and self.settled.get(delivery.id) != delivery.token:
+            assert kept is None
+            model.claimed[worker].pop(delivery.id, None)
+            return
         if not current:
             assert kept == (self.settled.get(delivery.id) == delivery.token)
             return
@@ -261,7 +339,9 @@ class Machine(RuleBasedStateMachine):
         self.settled[delivery.id] = delivery.token
         del model.claimed[worker][delivery.id]
         model.status[delivery.id] = status
-        if status is Status.FAILED:
+        if status is Status.SUCCESS:
+            model.leave_indexes(delivery.id)
+        elif status is Status.FAILED:
             model.dead.insert(0, delivery.id)
         elif status is Status.RETRYING:
             model.retries[delivery.id] += 1
@@ -272,6 +352,11 @@ class Machine(RuleBasedStateMachine):
         model, (worker, delivery) = self.model, held
         current = model.holds(worker, delivery)
         [given] = self.broker.release(worker, [(delivery.id, delivery.token)])
+        noted = (self.settled.get(delivery.id), self.released.get(delivery.id))
+        if model.is_cancelled(delivery) and delivery.token not in noted:
+            assert given is None
+            model.claimed[worker].pop(delivery.id, None)
+            return
         assert given == (current or self.released.get(delivery.id) == delivery.token)
         if current:
             self.released[delivery.id] = delivery.token
@@ -284,6 +369,10 @@ class Machine(RuleBasedStateMachine):
         model, (worker, delivery) = self.model, held
         current, known = model.holds(worker, delivery), model.knows_another(worker)
         answer = self.broker.pass_on(worker, delivery.id, delivery.token, ERROR)
+        if model.is_cancelled(delivery):
+            assert answer is Status.CANCELLED
+            model.claimed[worker].pop(delivery.id, None)
+            return
         if not current:
             was_settled = self.settled.get(delivery.id) == delivery.token
             was_released = self.released.get(delivery.id) == delivery.token
@@ -303,12 +392,13 @@ class Machine(RuleBasedStateMachine):
     @rule(held=deliveries)
     def progress(self, held: tuple[str, Delivery]) -> None:
         worker, delivery = held
-        assert self.broker.progress(delivery.id, delivery.token, '"done":1') == self.model.holds(worker, delivery)
+        kept = self.broker.progress(delivery.id, delivery.token, '"done":1')
+        assert kept == (None if self.model.is_cancelled(delivery) else self.model.holds(worker, delivery))
 
     @rule(worker=st.sampled_from(WORKERS), expired=st.booleans(), begun=st.booleans())
     def recover(self, worker: str, expired: bool, begun: bool) -> None:
         model = self.model
-        lost = list(model.claimed[worker])
+        lost = [task for task in model.claimed[worker] if model.status[task] is Status.RUNNING]
         moved = self.broker.recover(worker, lost if begun else [], expired=expired)
         if expired and not (worker in model.leases and model.leases[worker] <= model.now):
             assert moved == Recovery()
@@ -351,6 +441,8 @@ class Machine(RuleBasedStateMachine):
         if dead:
             self.model.dead.remove(task)
             self.model.retries[task] = 0
+            self.model.expires.pop(task, None)
+            self.model.expiring.pop(task, None)
             self.model.begin_anew(task)
             self.model.make_ready(task)
 
@@ -358,17 +450,50 @@ class Machine(RuleBasedStateMachine):
     def forget(self, task: str) -> None:
         before = self.model.status.get(task)
         assert self.broker.forget(task, FINISHED, f"f{next(self.numbers)}") == before
-        if self.model.status.get(task) in FINISHED:
+        is_held = any(task in held for held in self.model.claimed.values())
+        if self.model.status.get(task) in FINISHED and not is_held:
             del self.model.status[task]
-            self.settled.pop(task, None)
-            self.released.pop(task, None)
+            self.model.leave_indexes(task)
+            for noted in (self.settled, self.released, self.model.token, self.model.expires):
+                noted.pop(task, None)
             if task in self.model.dead:
                 self.model.dead.remove(task)
 
+    @rule(ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=2), interrupt=st.booleans())
+    def cancel(self, ids: list[str], interrupt: bool) -> None:
+        model = self.model
+        answers = self.broker.cancel(ids, interrupt=interrupt)
+        for task, answer in zip(ids, answers, strict=True):
+            state = model.status.get(task)
+            if state is Status.RUNNING:
+                model.status[task] = Status.CANCELLED
+                model.leave_indexes(task)
+            elif state is not None and state not in FINISHED:
+                model.end(task, Status.CANCELLED)
+            assert answer == model.status.get(task)
+
+    @rule()
+    def expire(self) -> None:
+        model = self.model
+        late = [task for task, when in model.expiring.items() if when <= model.now]
+        over = 0
+        ended, wait = self.broker.expire()
+        for task in late:
+            if model.status[task] is Status.RUNNING:
+                model.expiring[task] = max(model.expires[task], model.now + PAUSE)
+            elif model.status[task] is Status.FAILED:
+                del model.expiring[task]
+            else:
+                over += 1
+                model.end(task, Status.EXPIRED)
+        assert wait == (max(0.0, min(model.expiring.values()) - model.now) if model.expiring else None)
+        assert ended in (over, 0)  # 0: the reply was lost, and the second call found nothing
+
     # ---- what must hold -----------------------------------------------------------------------
 
-    def _line(self, queue: str, quarantine: bool) -> list[str]:
-        key = (self.app.keys.quarantine if quarantine else self.app.keys.queue)(queue)
+    def _line(self, queue: str, lane: str) -> list[str]:
+        keys = self.app.keys
+        key = keys.quarantine(queue) if lane == QUARANTINE else keys.priority(queue, int(lane))
         return list(self.clients.commands.lrange(key, 0, -1))[::-1]
 
     @invariant()
@@ -389,6 +514,19 @@ class Machine(RuleBasedStateMachine):
             task: [model.status[task], str(model.retries[task])] if task in model.status else [None, None]
             for task in IDS
         }
+
+    @invariant()
+    def the_indexes_hold_what_the_model_holds(self) -> None:
+        model, commands, keys = self.model, self.clients.commands, self.app.keys
+        named = {queue: set(commands.zrange(keys.priorities(queue), 0, -1)) for queue in QUEUES}
+        assert named == {
+            queue: {lane for lane in LANES if lane != "5" and model.ready[queue, lane]} for queue in QUEUES
+        }
+        assert dict(commands.zrange(keys.expiring, 0, -1, withscores=True)) == pytest.approx(model.expiring)
+        assert set(commands.zrange(keys.tag("x"), 0, -1)) == model.tagged
+        kept = {task for task in IDS if commands.hexists(keys.task(task), "keep")}
+        held = {task for held in model.claimed.values() for task in held}
+        assert kept == {task for task in held if model.status[task] is Status.CANCELLED}
 
 
 def test_the_law_holds_after_every_step(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
