@@ -194,7 +194,8 @@ class Broker:
     def forget(self, task_id: str, states: Iterable[Status], nonce: str) -> Status | None:
         """Delete a task that is in one of ``states``. The state it was in, None when there is no such task.
 
-        The nonce names the request: repeated under it, a deletion is answered as the first time.
+        One that was cancelled counts as RUNNING until its run is over. The nonce names the request: repeated under it,
+        a deletion is answered as the first time.
         """
         keys = [self._keys.task(task_id), self._keys.dead_letter, self._keys.forgotten(nonce)]
         state = self._scripts.run("forget", keys, [task_id, *(status.value for status in states)])

@@ -39,8 +39,8 @@ from .world import World
 def main() -> None:
     """Mini-Celery: a task queue for Python web applications.
 
-    Exit codes: 0 done, 1 the task failed or the doctor found something, 2 wrong use, 3 Redis can't be reached or used,
-    4 no such task, schedule or lock, 124 timed out.
+    Exit codes: 0 done, 1 the task failed, was cancelled or has expired, or the doctor found something, 2 wrong use,
+    3 Redis can't be reached or used, 4 no such task, schedule or lock, 124 timed out.
     """
 
 
@@ -125,7 +125,7 @@ def everything(
 @click.option("--debounce", type=float, metavar="SECONDS", help="Due so long after the last such call, which counts.")
 @click.option("--debounce-max", type=float, metavar="SECONDS", help="Due then in any case. Default: ten times that.")
 @click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
-@click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if the task failed.")
+@click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if there is none.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
 def enqueue(
     app: MiniCelery,

@@ -20,6 +20,8 @@ from .errors import (
     RedisUnreachable,
     ResultTimeout,
     ScheduleNotFound,
+    TaskCancelled,
+    TaskExpired,
     TaskFailed,
     TaskNotFound,
     UnknownTask,
@@ -30,6 +32,8 @@ FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 124
 
 _EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
     (TaskFailed, FAILED),
+    (TaskCancelled, FAILED),
+    (TaskExpired, FAILED),
     (RedisUnavailable, UNREACHABLE),
     (TaskNotFound, NOT_FOUND),
     (ScheduleNotFound, NOT_FOUND),

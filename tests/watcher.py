@@ -16,6 +16,7 @@ from minicelery.embedded import HOST
 from minicelery.handover import Claim, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.states import Status
+from tests.stack import wait_until
 
 PATIENCE = 15.0
 GONE = 1006
@@ -123,7 +124,7 @@ class TaskOnWire:
 
     def __init__(self, celery: MiniCelery, size: int = 0) -> None:
         self.id = str(uuid.uuid4())
-        self.broker = celery.broker
+        self.broker, self._keys, self._client = celery.broker, celery.keys, celery.clients.commands
         args = json.dumps(["x" * size])
         assert self.broker.enqueue([Message(self.id, "add", args, "{}", self.id, 3)]) == [Status.PENDING]
 
@@ -140,6 +141,12 @@ class TaskOnWire:
 
     def settle(self, status: Status = Status.SUCCESS, body: str = "3", delay: float = 0.0) -> None:
         assert self.broker.settle(self.id, [Settlement(self.id, self.delivery.token, status, body, delay)]) == [True]
+
+    def expire(self) -> None:
+        """As if it was too late for it by now."""
+        self._client.hset(self._keys.task(self.id), "expires", "1")
+        self._client.zadd(self._keys.expiring, {self.id: 1})
+        wait_until(lambda: self.broker.expire()[0], what="its end")
 
     def fail(self) -> None:
         self.settle(Status.FAILED, '{"type":"E","message":"m","traceback":"t"}')

@@ -39,6 +39,23 @@ class Whole(ma.fields.Integer):
         return value
 
 
+class YesNo(ma.fields.Boolean):
+    """A JSON boolean; 1 and "yes" are refused."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(error_messages=_refusal("give true or false"), **more)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+def _refusal(rule: str) -> dict[str, Any]:
+    """What is said of a value of a wrong type, null included."""
+    return {"invalid": rule, "null": rule}
+
+
 _TIME_RULE = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
 
 
@@ -127,7 +144,7 @@ class Submission(ma.Schema):
         },
     )
     tags = ma.fields.List(
-        ma.fields.String(error_messages={"invalid": "give a string"}),
+        ma.fields.String(error_messages=_refusal("give a string")),
         allow_none=True,
         error_messages={"invalid": "give a list"},
         metadata={"description": "Names under which tasks can be cancelled together.", "maxItems": MOST_TAGS},
@@ -269,13 +286,7 @@ class TaskState(ma.Schema):
 class Cancel(ma.Schema):
     """How a task is cancelled."""
 
-    interrupt = ma.fields.Boolean(
-        load_default=False,
-        truthy={True},
-        falsy={False},
-        error_messages={"invalid": "give true or false", "null": "give true or false"},
-        metadata={"description": "Raise an exception in the task if it runs."},
-    )
+    interrupt = YesNo(load_default=False, metadata={"description": "Raise an exception in the task if it runs."})
 
 
 class CancelMany(Cancel):
@@ -284,11 +295,11 @@ class CancelMany(Cancel):
     MOST = 10_000
 
     task_ids = ma.fields.List(
-        ma.fields.String(error_messages={"invalid": "give a string"}),
+        ma.fields.String(error_messages=_refusal("give a string")),
         validate=validate.Length(1, MOST, error=f"give 1 to {MOST} ids"),
-        error_messages={"invalid": "give a list"},
+        error_messages=_refusal("give a list"),
     )
-    tag = ma.fields.String(error_messages={"invalid": "give a string"})
+    tag = ma.fields.String(error_messages=_refusal("give a string"))
 
     @ma.validates_schema
     def of_one_kind(self, value: dict[str, Any], **_: Any) -> None:

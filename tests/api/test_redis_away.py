@@ -261,4 +261,23 @@ def test_a_schedule_can_be_paused_and_deleted_in_a_full_redis(own_server: Embedd
         app.schedules.add("s", {"name": "add", "args": [1, 2]}, every=60)
 
     assert app.schedules.list() == []
+
+
+def test_a_full_redis_lets_tasks_be_cancelled_and_expire(own_server: EmbeddedServer) -> None:
+    app = _app(own_server.url)
+    desk = Desk(app)
+    desk.hire("w")
+    desk.submit("running", "ready", "delayed", "late", "passed", expires=60)
+    for task in ("late", "passed"):
+        desk.let_expire(task)
+    delivery = desk.take()
+    app.clients.commands.zrem(app.keys.expiring, "passed")
+    app.clients.commands.config_set("maxmemory", "1mb")
+
+    assert desk.broker.cancel(["running", "ready"]) == [Status.CANCELLED] * 2
+    assert desk.settle(delivery) is None
+    assert desk.broker.expire()[0] == 1
+    assert desk.claim(count=9).passed == 1
+
+    assert [desk.where(task)[0] for task in ("running", "late", "passed")] == ["CANCELLED", "EXPIRED", "EXPIRED"]
     app.clients.close()

@@ -1,6 +1,7 @@
 """Tasks over HTTP, on every server."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -79,6 +80,28 @@ def test_a_value_passes_through_unchanged(http: FlaskClient, app: MiniCelery, va
     assert type(state["result"]) is type(value)
 
 
+def test_priority_expiry_and_tags_are_taken_and_shown(http: FlaskClient) -> None:
+    more = {"priority": 9, "expires": "2999-01-01T01:00:00+01:00", "tags": ["a", "tenant:7", "a"]}
+    task_id = post(http, name="add", args=[1, 2], **more).json["task_id"]
+    plain_id = post(http, name="add", args=[1, 2], priority=None, expires=None, tags=None).json["task_id"]
+
+    task, plain = (http.get(f"/tasks/{each}").json for each in (task_id, plain_id))
+
+    shown = ("priority", "expires", "tags")
+    assert [task[name] for name in shown] == [9, "2999-01-01T00:00:00.000Z", ["a", "tenant:7"]]
+    assert [plain[name] for name in shown] == [5, None, []]
+    assert http.get("/queue/stats").json["queue_length"] == 2
+
+
+def test_seconds_until_it_expires_count_from_its_submission(http: FlaskClient) -> None:
+    place = post(http, name="add", args=[1, 2], expires=90.5).headers["Location"]
+
+    state = http.get(place).json
+
+    moments = [datetime.fromisoformat(state[name]) for name in ("created_at", "expires")]
+    assert (moments[1] - moments[0]).total_seconds() == pytest.approx(90.5, abs=0.002)
+
+
 def test_the_same_call_with_the_same_id_is_the_same_task_and_another_call_is_refused(http: FlaskClient) -> None:
     first = post(http, name="add", args=[1, 2], task_id="order-7")
     again = post(http, name="add", args=[1, 2], task_id="order-7")
@@ -121,6 +144,22 @@ BAD = [
     ({"name": "add", "args": [1, 2], "eta": "tomorrow"}, "/eta", "give a moment with its time zone"),
     ({"name": "add", "args": [1, 2], "eta": "2999-01-01T00:00:00"}, "/eta", "give a moment with its time zone"),
     ({"name": "add", "args": [1, 2], "eta": "9999-12-31T23:59:59-12:00"}, "/eta", "too far away"),
+    ({"name": "add", "args": [1, 2], "priority": 10}, "/priority", "give a whole number from 0 to 9"),
+    ({"name": "add", "args": [1, 2], "priority": -1}, "/priority", "give a whole number from 0 to 9"),
+    ({"name": "add", "args": [1, 2], "priority": "9"}, "/priority", "give a whole number from 0 to 9"),
+    ({"name": "add", "args": [1, 2], "priority": True}, "/priority", "give a whole number from 0 to 9"),
+    ({"name": "add", "args": [1, 2], "expires": 0}, "/expires", "use more than 0"),
+    ({"name": "add", "args": [1, 2], "expires": -1}, "/expires", "give a number from 0"),
+    ({"name": "add", "args": [1, 2], "expires": True}, "/expires", "give a number from 0"),
+    ({"name": "add", "args": [1, 2], "expires": []}, "/expires", "give a number from 0"),
+    ({"name": "add", "args": [1, 2], "expires": "60"}, "/expires", "give a moment with its time zone"),
+    ({"name": "add", "args": [1, 2], "expires": "2999-01-01T00:00:00"}, "/expires", "give a moment with its time zone"),
+    ({"name": "add", "args": [1, 2], "expires": 5, "countdown": 5}, "/expires", "before it is due"),
+    ({"name": "add", "args": [1, 2], "tags": "x"}, "/tags", "give a list"),
+    ({"name": "add", "args": [1, 2], "tags": ["x", 3]}, "/tags/1", "give a string"),
+    ({"name": "add", "args": [1, 2], "tags": ["x", None]}, "/tags/1", "give a string"),
+    ({"name": "add", "args": [1, 2], "tags": ["x", "a b"]}, "/tags/1", "not a valid name"),
+    ({"name": "add", "args": [1, 2], "tags": [f"t{number}" for number in range(21)]}, "/tags", "20 at most"),
     ({"name": "echo", "args": ["a\x00b"]}, "/args/0", "NUL"),
     ({"name": "echo", "args": [{"a\x00": 1}]}, "/args/0", "NUL"),
 ]

@@ -60,13 +60,43 @@ def test_a_failed_task_ends_with_failed_and_1000(shared_stack: Stack, shared_cel
     assert client.end() == 1000
 
 
-@pytest.mark.parametrize("how", ["completed", "failed"])
+@pytest.mark.parametrize("is_running", [False, True], ids=["waiting", "running"])
+def test_a_cancelled_task_ends_with_cancelled_and_1000(
+    is_running: bool, shared_stack: Stack, shared_celery: MiniCelery, watch: Watch
+) -> None:
+    task = TaskOnWire(shared_celery)
+    client = watch(shared_stack, task.path)
+    if is_running:
+        task.start()
+
+    shared_celery.cancel([task.id])
+
+    assert client.names(3 if is_running else 2)[-1] == "cancelled"
+    assert client.end() == 1000
+
+
+def test_an_expired_task_ends_with_expired_and_1000(
+    shared_stack: Stack, shared_celery: MiniCelery, watch: Watch
+) -> None:
+    task = TaskOnWire(shared_celery)
+    client = watch(shared_stack, task.path)
+
+    task.expire()
+
+    assert client.names(2) == ["connected", "expired"]
+    assert client.end() == 1000
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "cancelled", "expired"])
 def test_who_comes_late_gets_the_state_and_the_end(
     how: str, shared_stack: Stack, shared_celery: MiniCelery, watch: Watch
 ) -> None:
     task = TaskOnWire(shared_celery)
-    task.start()
-    task.settle() if how == "completed" else task.fail()
+    if how == "expired":
+        task.expire()
+    else:
+        task.start()
+        {"completed": task.settle, "failed": task.fail, "cancelled": lambda: shared_celery.cancel([task.id])}[how]()
 
     client = watch(shared_stack, task.path)
 

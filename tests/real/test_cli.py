@@ -12,6 +12,7 @@ import redis
 
 from minicelery import MiniCelery
 from minicelery.embedded import EmbeddedServer, free_port
+from minicelery.testing import drain
 from tests.real.conftest import Crew
 from tests.stack import ROOT
 
@@ -138,6 +139,47 @@ def test_a_failed_task_is_exit_code_1_with_the_traceback(run: Run, crew: Crew) -
     assert "Traceback" in done.stderr
 
 
+def test_tasks_are_cancelled_by_id_or_tag_and_their_number_printed(run: Run, tasks: MiniCelery) -> None:
+    tasks.submit_many(tasks.tasks.find("add").s(1, 2).set(task_id=f"t{x}", tags=["x"]) for x in range(4))
+
+    by_id = run("cancel", "t0", "t1")
+    by_tag = run("cancel", "--tag", "x")
+    unknown = run("cancel", "t0", "none")
+
+    assert (by_id.returncode, by_id.stdout) == (0, "2\n")
+    assert (by_tag.returncode, by_tag.stdout) == (0, "2\n")
+    assert (unknown.returncode, unknown.stdout) == (4, "1\n")
+    assert unknown.stderr == "minicelery: no task 'none'\n"
+
+
+def test_what_has_finished_is_not_cancelled_and_exit_code_1(run: Run, tasks: MiniCelery) -> None:
+    tasks.submit(tasks.message("add", [1, 2], task_id="t"))
+    drain(tasks)
+
+    done = run("cancel", "t")
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "0\n", "minicelery: t is SUCCESS\n")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+def test_who_waits_for_a_task_that_never_runs_gets_exit_code_1_and_a_line(
+    run: Run, tasks: MiniCelery, how: str
+) -> None:
+    asked = ("enqueue", "add", "1", "2", "--expires", "60", "--priority", "9", "--tag", "x", "--task-id", "t")
+    assert run(*asked).stdout == "t\n"
+    if how == "cancelled":
+        tasks.cancel(["t"])
+    else:
+        tasks.clients.commands.hset(tasks.keys.task("t"), "expires", "1")
+        tasks.clients.commands.zadd(tasks.keys.expiring, {"t": 1})
+        tasks.broker.expire()
+
+    done = run(*asked, "--wait")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"minicelery: task t {'was' if how == 'cancelled' else 'has'} {how}")
+
+
 def test_a_task_is_shown_and_a_missing_one_is_exit_code_4(run: Run) -> None:
     task_id = run("enqueue", "add", "-k", "x=1", "-k", "y=[2]", "--queue", "mail").stdout.strip()
 
@@ -161,6 +203,11 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "add", "1", "2", "--time-limit", "0"), "/time_limit"),
         (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
         (("dead", "retry"), "give ids, or --all"),
+        (("cancel",), "give ids, or --tag"),
+        (("cancel", "a", "--tag", "b"), "give ids, or --tag"),
+        (("enqueue", "add", "1", "2", "--priority", "10"), "not a priority"),
+        (("enqueue", "add", "1", "2", "--expires", "0"), "not a time to expire"),
+        (("enqueue", "add", "1", "2", "--tag", "a b"), "not a valid name"),
         (("enqueue", "add", "1", "2", "--timeout", "1"), "give --wait, too"),
         (("enqueue", "add", "1", "2", "--wiat"), "No such option"),
         (("--app", "x"), "No such option"),

@@ -218,7 +218,7 @@ def test_what_is_still_in_the_hands_of_its_worker_is_not_forgotten(desk: Desk) -
     there = desk.where("t")
     desk.settle(delivery)
 
-    assert (refused, there) == (Status.CANCELLED, ["CANCELLED", "claimed"])
+    assert (refused, there) == (Status.RUNNING, ["CANCELLED", "claimed"])
     assert desk.broker.forget("t", FINISHED, "second") is Status.CANCELLED
     assert desk.where("t") == [""]
 

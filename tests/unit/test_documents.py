@@ -9,6 +9,7 @@ import pytest
 
 from minicelery.cli import main
 from minicelery.config import Config, variables
+from minicelery.events import FINAL
 from minicelery.options import TaskOptions
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +80,10 @@ def test_every_file_that_is_not_python_is_installed_with_the_package() -> None:
 
     files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert {path for path in files if path.suffix != ".py"} == installed
+
+
+def test_the_page_that_watches_a_task_knows_every_event_that_ends_one() -> None:
+    script = (ROOT / "minicelery/web/static/websocket_client.js").read_text(encoding="utf-8")
+    [listed] = re.findall(r"const FINAL = new Set\(\[(.*?)\]\)", script)
+
+    assert set(re.findall(r"\w+", listed)) == FINAL

@@ -66,6 +66,8 @@ function show({ event, data }) {
   if (event === "retrying") showProgress({ message: `${data.error.message}; trying again soon.` });
   if (event === "completed") showAlbum(data.result);
   if (event === "failed") complain(data.error.message);
+  if (event === "cancelled") complain("It was cancelled.");
+  if (event === "expired") complain("It had not begun in time.");
 }
 
 function showLink(state, seconds) {

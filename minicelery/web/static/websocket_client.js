@@ -5,7 +5,7 @@ import { watchTask } from "./watch_task.js";
 const API = new URL(".", location.href); // this page is <prefix>/watch, the API is at <prefix>/
 const MOST_ROWS = 500;
 const RUNNING = "running"; // while the task says nothing of itself
-const FINAL = new Set(["completed", "failed", "deleted"]);
+const FINAL = new Set(["completed", "failed", "cancelled", "expired", "deleted"]);
 const LINKS = {
   connecting: () => "Connecting …",
   open: () => "Live.",
