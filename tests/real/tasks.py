@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from minicelery import MiniCelery, TaskContext
-from minicelery.errors import LeaseLost, SoftTimeLimitExceeded
+from minicelery.errors import LeaseLost, SoftTimeLimitExceeded, TaskCancelled
 
 app = MiniCelery("real")
 
@@ -174,3 +174,45 @@ def wait_for(self: TaskContext, gate: str) -> str:
     while not Path(gate).exists():
         time.sleep(0.01)
     return "open"
+
+
+@app.task(bind=True)
+def heed(self: TaskContext, marker: str) -> str:
+    """Goes on until it is cancelled, and notes when it saw that."""
+    self.progress(0, 1, "begun")
+    while not self.cancelled:
+        time.sleep(0.002)
+    Path(marker).write_text(repr(time.time()))
+    return "seen"
+
+
+@app.task(bind=True)
+def check(self: TaskContext, marker: str) -> str:
+    """As ``heed``, by the exception."""
+    self.progress(0, 1, "begun")
+    try:
+        while True:
+            self.check_cancelled()
+            time.sleep(0.002)
+    except TaskCancelled as error:
+        Path(marker).write_text(str(error))
+        raise
+
+
+@app.task(bind=True)
+def report_on(self: TaskContext, marker: str) -> None:
+    """Reports again and again, and looks at nothing."""
+    try:
+        while True:
+            self.progress(0, 1, "begun")
+            time.sleep(0.01)
+    except TaskCancelled as error:
+        Path(marker).write_text(str(error))
+        raise
+
+
+@app.task(bind=True, time_limit=0.5, max_retries=3, retry_backoff=False)
+def hang(self: TaskContext) -> None:
+    """Hangs, in each of its runs."""
+    self.progress(0, 1, "begun")
+    threading.Event().wait()

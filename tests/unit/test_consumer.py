@@ -85,6 +85,28 @@ def test_an_outcome_that_can_never_be_recorded_is_a_failure_and_not_repeated_for
     assert made.board.totals()[Count.FAILED] == 1
 
 
+def test_what_was_cancelled_after_its_claim_never_begins(
+    bench: Callable[..., Bench], submitted: str, fake_app: MiniCelery
+) -> None:
+    def never(delivery: Delivery) -> Outcome:
+        raise AssertionError("it begins")
+
+    made = bench(never)
+
+    def cancelled(delivery: Delivery) -> bool:
+        fake_app.cancel([delivery.id])
+        made.stopping.set()
+        return True
+
+    Consumer(replace(made, cancelled=cancelled), 0).run()
+
+    totals = made.board.totals()
+    assert (totals[Count.CANCELLED], totals[Count.HANDED_BACK], totals[Count.LEASE_LOST]) == (1, 0, 0)
+    assert made.board.held() == []
+    assert fake_app.inspector.task(submitted).status is Status.CANCELLED
+    assert not fake_app.clients.commands.exists(fake_app.keys.claimed("w"))
+
+
 class Slow(Broker):
     """Answers a claim just as the child is told to stop."""
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from minicelery.errors import RedisUnavailable
-from minicelery.handover import Claim, Claimed, Settlement
+from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery
 from minicelery.trouble import Trouble
 from minicelery.worker import guard as module
-from minicelery.worker.board import Board, Held, Limit
+from minicelery.worker.board import Board, Count, Held, Limit
 from minicelery.worker.guard import Guard, _log
 from minicelery.world import World
 
@@ -29,6 +29,7 @@ class Stuck:
     released: list[list[str]] = field(default_factory=list)
     given: dict[str, list[str]] = field(default_factory=dict)  #: what Redis has given to a claim, by its nonce
     answered: list[tuple[int, int, str]] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
     is_redis_away: bool = False
     killed_for: str = ""
     blamed: list[str] | None = None
@@ -43,9 +44,9 @@ class Stuck:
     def _world(self) -> World:
         return World(monotonic=lambda: self.now)
 
-    def settle(self, worker: str, settlements: list[Settlement]) -> list[bool]:
+    def settle(self, worker: str, settlements: list[Settlement]) -> list[Kept]:
         self.settled += [one.id for one in settlements]
-        return [True] * len(settlements)
+        return [None if one.id in self.cancelled else True for one in settlements]
 
     def release(self, worker: str, pairs: list[tuple[str, str]]) -> list[bool]:
         if self.is_redis_away:
@@ -128,6 +129,17 @@ def test_a_run_that_is_alone_is_ended_for_its_limit_whatever_it_waits_for(stuck:
     stuck.stand_still(6)
 
     assert stuck.settled == ["alone"]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_run_that_is_ended_counts_as_failed_unless_it_was_cancelled(stuck: Stuck, is_cancelled: bool) -> None:
+    stuck.cancelled = {"alone"} if is_cancelled else set()
+    stuck.run("alone", 0, limit=3)
+
+    stuck.stand_still(6)
+
+    totals = stuck.board.totals()
+    assert (totals[Count.FAILED], totals[Count.CANCELLED]) == ((0, 1) if is_cancelled else (1, 0))
 
 
 def test_a_child_that_moves_keeps_its_limits_by_itself(stuck: Stuck) -> None:

@@ -1,0 +1,145 @@
+"""What a child hears of its tasks, without processes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from minicelery import MiniCelery
+from minicelery.connection import Clients
+from minicelery.message import Delivery
+from minicelery.trouble import Trouble
+from minicelery.worker import cancellations as module
+from minicelery.worker.cancellations import Cancellations, Pair, _log
+from tests.conftest import make_app
+from tests.stack import wait_until
+from tests.store.conftest import Desk
+
+Listen = Callable[[], Cancellations]
+
+
+def _delivery(task_id: str, token: str) -> Delivery:
+    return Delivery(task_id, token, "add", "[]", "{}", "default", 0, 3, 0.0)
+
+
+@pytest.fixture
+def hand() -> list[Pair]:
+    """What the child has in hand."""
+    return []
+
+
+@pytest.fixture
+def listen(fake_app: MiniCelery, hand: list[Pair], monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen]:
+    """Starts the listener of the worker "w", and returns when it listens."""
+    monkeypatch.setattr(module, "_TICK", 0.05)
+    made: list[Cancellations] = []
+
+    def start() -> Cancellations:
+        one = _make(fake_app, hand)
+        made.append(one)
+        one.start()
+        subscribers = lambda: fake_app.clients.commands.pubsub_numsub(fake_app.keys.orders("w"))[0][1]  # noqa: E731
+        wait_until(subscribers, what="the subscription")
+        return one
+
+    yield start
+    for one in made:
+        one.stop()
+        one._thread.join(5)
+
+
+def _make(app: MiniCelery, hand: list[Pair]) -> Cancellations:
+    trouble = Trouble(_log, app.world)
+    return Cancellations(app.keys.orders("w"), app.clients.blocking, app.inspector, app.world, trouble, lambda: [*hand])
+
+
+@pytest.fixture
+def running(fake_app: MiniCelery) -> Delivery:
+    desk = Desk(fake_app)
+    desk.hire("w")
+    desk.submit("t")
+    return desk.take()
+
+
+def test_what_is_cancelled_is_known_by_its_token(listen: Listen, fake_app: MiniCelery, running: Delivery) -> None:
+    heard = listen()
+    assert not heard.has(running)
+
+    fake_app.cancel(["t"])
+
+    wait_until(lambda: heard.has(running), what="the word")
+    assert not heard.has(_delivery("t", "2.later"))
+    assert not heard.has(_delivery("u", running.token))
+
+
+def test_what_was_cancelled_before_it_listened_is_asked_for(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, hand: list[Pair]
+) -> None:
+    hand.append((running.id, running.token))
+    fake_app.cancel(["t"])
+
+    heard = listen()
+
+    wait_until(lambda: heard.has(running), what="the answer")
+
+
+def test_what_nobody_said_is_asked_for_now_and_then(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, hand: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RECHECK", 0.05)
+    heard = listen()
+
+    fake_app.clients.commands.hset(fake_app.keys.task("t"), mapping={"status": "CANCELLED", "order": "cancel"})
+    hand.append((running.id, running.token))
+
+    wait_until(lambda: heard.has(running), what="the answer")
+
+
+@pytest.mark.parametrize("text", ["", "cancel", "cancel t", "x" * 10_000, "cancel t 1.other more", "\n\0"])
+def test_rubbish_on_the_channel_cancels_nothing(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, text: str
+) -> None:
+    heard = listen()
+
+    fake_app.clients.commands.publish(fake_app.keys.orders("w"), text)
+    fake_app.cancel(["t"])
+
+    wait_until(lambda: heard.has(running), what="the word behind it")
+    assert not heard.has(_delivery("t", "1.x"))
+
+
+def test_so_many_are_remembered_and_the_first_forgotten(fake_app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    heard = _make(fake_app, [])
+
+    for number in range(3):
+        heard._take(f"cancel t{number} 1.n")
+
+    assert [heard.has(_delivery(f"t{number}", "1.n")) for number in range(3)] == [False, True, True]
+
+
+def test_after_an_error_it_listens_on(
+    fake_clients: Clients, namespace: str, running: Delivery, fake_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter([RuntimeError("ours"), ConnectionError("redis is away")])
+    over = threading.Event()
+
+    class Client:
+        def pubsub(self) -> Any:
+            for error in calls:
+                raise error
+            over.set()
+            return fake_clients.blocking.pubsub()
+
+    app = make_app(Clients(fake_clients.commands, Client()), namespace)
+    heard = _make(app, [(running.id, running.token)])
+    fake_app.cancel(["t"])
+    monkeypatch.setattr(heard._stopping, "wait", lambda seconds: False)
+
+    heard.start()
+
+    wait_until(lambda: heard.has(running), what="the answer")
+    assert over.is_set()
+    heard.stop()
+    heard._thread.join(5)
