@@ -54,7 +54,11 @@ for operation in (cancel, dead, doctor, limits, locks, move, pause, purge, queue
 @click.option(
     "--processes", type=click.IntRange(1, 100), help="With so many threads each. Default: WORKER_PROCESSES, else 1."
 )
-@click.option("--queues", metavar="A,B", help="Queues in the order they are served. Default: default.")
+@click.option(
+    "--queues",
+    metavar="A,B",
+    help="Queues in the order they are served, or with their shares: A:3,B:1. Default: default.",
+)
 @redis_option
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What running tasks have at a stop. 25.")
 @click.option("--max-tasks-per-child", type=click.IntRange(0), metavar="N", help="Replace a process after N tasks.")

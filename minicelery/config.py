@@ -11,9 +11,9 @@ import marshmallow as ma
 from dotenv import dotenv_values
 from marshmallow import validate
 
+from . import turns
 from .address import check_url
-from .errors import ConfigError, InvalidName, nearest
-from .names import check_queue
+from .errors import ConfigError, InvalidInput, nearest
 
 PREFIX = "MINICELERY_"
 REPLICATED = "replicated"
@@ -22,7 +22,10 @@ _URL = f"{PREFIX}REDIS_URL"
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every setting, checked. Times are seconds, sizes bytes. ``from_env`` reads them from the environment."""
+    """Every setting, checked. Times are seconds, sizes bytes. ``from_env`` reads them from the environment.
+
+    ``queues`` may have weights behind the names, see ``turns``.
+    """
 
     redis_url: str = "redis://localhost:6379/0"
     namespace: str = ""
@@ -80,6 +83,11 @@ class Config:
         return _agreeing(replace(self, **checked))
 
     @property
+    def turns(self) -> turns.Turns:
+        """The queues that a worker serves, by their names, and their weights."""
+        return turns.read(self.queues)
+
+    @property
     def confirm(self) -> float | None:
         """Seconds that a replica has to confirm a submission; None where none is asked."""
         return self.replica_timeout if self.durability == REPLICATED else None
@@ -93,12 +101,11 @@ class _Words(ma.fields.Field[tuple[str, ...]]):
         return tuple(word.strip() for word in words if word.strip())
 
 
-def _are_queues(names: tuple[str, ...]) -> None:
-    for name in names:
-        try:
-            check_queue(name)
-        except InvalidName as error:
-            raise ma.ValidationError(error.detail) from error
+def _are_queues(entries: tuple[str, ...]) -> None:
+    try:
+        turns.read(entries)
+    except InvalidInput as error:
+        raise ma.ValidationError(error.detail) from error
 
 
 def _are_origins(origins: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ def banner(version: str, hello: Hello, server: Mapping[str, Any] | None) -> str:
         (
             f"Mini-Celery {version}, worker for '{hello.name}'",
             f"  redis    {redis}",
-            f"  queues   {', '.join(config.queues)}",
+            f"  queues   {', '.join(config.turns.queues)}",
             f"  threads  {config.worker_concurrency}"
             + (f" in each of {config.worker_processes} processes" if config.worker_processes > 1 else ""),
             f"  tasks    {', '.join(hello.tasks) or 'none'}",

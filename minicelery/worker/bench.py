@@ -10,6 +10,7 @@ from ..interrupt import Run
 from ..message import Delivery
 from ..outcome import Outcome
 from ..trouble import Trouble
+from ..turns import Turns
 from ..world import World
 from .board import Board, Limit
 from .buffer import Buffer
@@ -25,7 +26,7 @@ class Bench:
     """
 
     worker: str
-    queues: tuple[str, ...]
+    turns: Turns
     broker: Broker
     doorbell: Doorbell
     execute: Callable[[Delivery], Outcome | None]

@@ -60,7 +60,7 @@ class Child:
         executor = app.make_executor(cancelled=self._cancellations.has, isolate=isolation.run)
         self._bench = Bench(
             worker=order.worker,
-            queues=config.queues,
+            turns=config.turns,
             broker=app.broker,
             doorbell=Doorbell(app.clients.blocking, app.keys),
             execute=executor.execute,

@@ -119,7 +119,7 @@ class Exchange:
             thread=self._thread,
             number=self._claims,
             nonce=bench.world.nonce(),
-            queues=bench.queues,
+            queues=bench.turns.order(bench.world.random),
             count=MOST,
             woken=at_the_door,
             quarantine=bench.quarantine,
@@ -134,7 +134,7 @@ class Exchange:
         too if this machine has stood still, as others may have by now what we were given. A repeat tells what is ours.
         """
         bench = self._bench
-        wait = partial(bench.doorbell.wait, bench.worker, bench.queues, quarantine=bench.quarantine)
+        wait = partial(bench.doorbell.wait, bench.worker, bench.turns.queues, quarantine=bench.quarantine)
         claimed = self._patience.attempt(partial(bench.broker.claim_behind, wait, claim))
         is_late = bench.world.monotonic() - asked_at > LONGEST_WAIT
         if claimed and claimed.leased and not is_late:

@@ -257,8 +257,10 @@ def _serve(config: Config, world: World, trouble: Trouble, put: Callable[[Event]
             put(Event("refused", fault=refusal))
         return not refusal
 
+    queues = config.turns.queues
+
     def look_into_quarantine() -> None:
-        if inspector.is_anything_in_quarantine(config.queues):
+        if inspector.is_anything_in_quarantine(queues):
             put(Event("quarantine"))
 
     recovery = Recovery(broker, inspector, world, config.lease)
@@ -276,7 +278,7 @@ def _facts(child: Running, hello: Hello) -> dict[str, object]:
     return {
         "host": socket.gethostname(),
         "pid": child.process.pid,
-        "queues": config.queues,
+        "queues": config.turns.queues,
         "threads": 1 if child.quarantine else config.worker_concurrency,
         "quarantine": child.quarantine,
         "tasks": hello.tasks,

@@ -12,6 +12,7 @@ from minicelery.handover import Claim, Claimed, Kept, Settlement
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.turns import Turns
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count
 from minicelery.worker.consumer import Consumer, _log
@@ -51,7 +52,7 @@ class Exit(Doorbell):
 
     def wait(self, *_: Any, **__: Any) -> list[Any]:
         self._stopping.set()
-        return ["ok", [], "0"]
+        return ["ok", [], "0", 0]
 
 
 def test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one(fake_app: MiniCelery) -> None:
@@ -63,7 +64,7 @@ def test_claims_and_outcomes_without_an_answer_are_repeated_until_there_is_one(f
     broker = Deaf(fake_app.scripts, fake_app.keys, 60)
     bench = Bench(
         worker="w",
-        queues=("default",),
+        turns=Turns(("default",)),
         broker=broker,
         doorbell=Exit(stopping),
         execute=lambda delivery: Outcome(Status.SUCCESS, "3"),

@@ -381,3 +381,14 @@ def test_a_wrong_setting_is_said_and_ends_with_2(crew: Crew) -> None:
 
     assert code == 2
     assert "did you mean MINICELERY_LEASE?" in line
+
+
+def test_queues_with_weights_are_all_served_and_shown_by_their_names(crew: Crew, tasks: MiniCelery) -> None:
+    results = [call(tasks, "add", number, 1, queue=queue) for number in range(5) for queue in ("high", "low")]
+
+    worker = crew.start("--threads", "1", "--queues", "high:6,low:1").ready()
+
+    assert [result.get(PATIENCE) for result in results] == [number + 1 for number in range(5) for _ in range(2)]
+    assert "queues   high, low\n" in worker.text
+    assert [found.info["queues"] for found in tasks.inspector.workers()] == [["high", "low"]]
+    assert call(tasks, "add", 1, 1, queue="low").get(PATIENCE) == 2, "its bell wakes an idle thread"

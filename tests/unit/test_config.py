@@ -7,6 +7,7 @@ import pytest
 from minicelery.address import SentinelAddress, parse_sentinels
 from minicelery.config import Config, variables, without_password
 from minicelery.errors import ConfigError
+from minicelery.turns import Turns
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -265,3 +266,15 @@ def test_a_slow_redis_must_not_look_like_a_stuck_task() -> None:
         Config.from_env({"MINICELERY_STALL_LIMIT": "6"})
 
     assert Config.from_env({"MINICELERY_STALL_LIMIT": "7"}).stall_limit == 7
+
+
+def test_queues_may_have_weights_and_are_then_told_by_their_names() -> None:
+    config = Config.from_env({"MINICELERY_QUEUES": "high:6, default:3 ,tenant:7:1"})
+
+    assert config.turns == Turns(("high", "default", "tenant:7"), (6, 3, 1))
+
+
+@pytest.mark.parametrize("queues", ["high:6,default", "high:0", "a b"])
+def test_queues_that_can_not_be_served_name_the_variable(queues: str) -> None:
+    with pytest.raises(ConfigError, match="MINICELERY_QUEUES="):
+        Config.from_env({"MINICELERY_QUEUES": queues})

@@ -16,6 +16,7 @@ from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.turns import Turns
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count, Limit
 from minicelery.worker.buffer import NEVER
@@ -37,7 +38,7 @@ def bench(fake_app: MiniCelery) -> Callable[..., Bench]:
 
         return Bench(
             worker="w",
-            queues=("default",),
+            turns=Turns(("default",)),
             broker=broker or fake_app.broker,
             doorbell=Doorbell(fake_app.clients.blocking, fake_app.keys),
             execute=execute_and_stop,

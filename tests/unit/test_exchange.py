@@ -19,6 +19,7 @@ from minicelery.outcome import Outcome
 from minicelery.scripts import Scripts
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.turns import Turns
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Count
 from minicelery.worker.buffer import NEVER, Buffer, Ended
@@ -36,7 +37,7 @@ def bench(fake_app: MiniCelery) -> Iterator[Bench]:
     board.open_slot(1)
     made = Bench(
         worker="w",
-        queues=("default",),
+        turns=Turns(("default",)),
         broker=fake_app.broker,
         doorbell=Doorbell(fake_app.clients.blocking, fake_app.keys),
         execute=lambda delivery: None,
@@ -73,6 +74,18 @@ def hold(bench: Bench, delivery: Delivery, outcome: Outcome, at: float = 0.0) ->
 
 def statuses(app: MiniCelery, ids: Sequence[str]) -> list[str]:
     return [record.status.value if record else "gone" for record in app.inspector.tasks(ids)]
+
+
+def test_where_queues_have_weights_each_claim_draws_their_order(bench: Bench) -> None:
+    numbers = iter([0.9, 0.1, 0.1, 0.9])
+    drawn = replace(
+        bench, turns=Turns(("high", "low"), (1, 1)), world=replace(bench.world, random=lambda: next(numbers))
+    )
+    exchange = Exchange(drawn, 0)
+
+    claims = [exchange._next_claim(1.0) for _ in range(2)]
+
+    assert [claim.queues for claim in claims] == [("high", "low"), ("low", "high")]
 
 
 def test_a_trade_brings_all_that_is_short(bench: Bench, submitted: list[str]) -> None:

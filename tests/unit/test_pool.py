@@ -14,6 +14,7 @@ from minicelery.message import Delivery
 from minicelery.outcome import Outcome
 from minicelery.states import Status
 from minicelery.trouble import Trouble
+from minicelery.turns import Turns
 from minicelery.worker.bench import Bench
 from minicelery.worker.board import Board, Limit
 from minicelery.worker.consumer import _log
@@ -46,7 +47,7 @@ def hang(fake_app: MiniCelery) -> Iterator[Callable[..., Pool]]:
                 desk.hire("w")
         bench = Bench(
             worker="w",
-            queues=("default",),
+            turns=Turns(("default",)),
             broker=fake_app.broker,
             doorbell=Doorbell(fake_app.clients.blocking, fake_app.keys),
             execute=execute,
