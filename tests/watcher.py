@@ -144,7 +144,7 @@ class TaskOnWire:
 
     def expire(self) -> None:
         """As if it was too late for it by now."""
-        self._client.hset(self._keys.task(self.id), "expires", "1")
+        self._client.hset(self._keys.task(self.id), mapping={"expires": "1", "more": "1"})
         self._client.zadd(self._keys.expiring, {self.id: 1})
         wait_until(lambda: self.broker.expire()[0], what="its end")
 

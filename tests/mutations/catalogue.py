@@ -2,6 +2,7 @@
 
 from .guards_in_python import GUARDS_IN_PYTHON
 from .guards_of_claims import GUARDS_OF_CLAIMS
+from .guards_of_ends import GUARDS_OF_ENDS
 from .guards_of_gates import GUARDS_OF_GATES
 from .guards_of_limits import GUARDS_OF_LIMITS
 from .guards_of_locks import GUARDS_OF_LOCKS
@@ -23,5 +24,6 @@ MUTATIONS = (
     *GUARDS_OF_LIMITS,
     *GUARDS_OF_UNIQUENESS,
     *GUARDS_OF_SCHEDULES,
+    *GUARDS_OF_ENDS,
     *GUARDS_IN_PYTHON,
 )

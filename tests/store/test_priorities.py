@@ -121,8 +121,8 @@ def test_what_was_in_quarantine_has_its_priority_again_once_it_is_revived(desk: 
 
     desk.submit("u")
     desk.hire("w")
-    assert desk.take().id == "t"
     desk.lawful()
+    assert desk.take().id == "t"
 
 
 def test_what_is_given_back_is_the_next_one_of_its_priority(desk: Desk) -> None:
