@@ -26,9 +26,11 @@ class Desk:
         self._claims = itertools.count(1)
 
     def message(self, task_id: str, queue: str = "default", *, name: str = "add", **more: Any) -> Message:
-        """A message; what it has ``more`` than others by the names of ``CallOptions``."""
+        """A message; what it has ``more`` than others by the names of ``CallOptions``, or as enqueue.lua takes it."""
         named = {option: more.pop(option) for option in ("priority", "expires", "tags") if option in more}
-        return Message(task_id, name, "[1,2]", "{}", queue, 3, more=more_of(named), **more)
+        if "more" not in more:
+            more["more"] = more_of(named)
+        return Message(task_id, name, "[1,2]", "{}", queue, 3, **more)
 
     def submit(self, *task_ids: str, queue: str = "default", **more: Any) -> list[Answer]:
         return self.broker.enqueue([self.message(task_id, queue, **more) for task_id in task_ids])
