@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from .. import logs
 from ..connection import Client, translated
@@ -17,6 +17,8 @@ _log = logs.Unfailing(logging.getLogger("minicelery.worker"))
 #: Seconds after which what is in hand is looked at anew, in case a word was lost or the connection is silently dead.
 _RECHECK = 5.0
 _TICK = 0.5
+#: Seconds until another try to interrupt a run.
+_SOON = 0.01
 #: Cancelled tasks that are remembered. A word may come before the task itself, and after it has ended.
 _MOST = 10_000
 
@@ -27,7 +29,8 @@ Pair = tuple[str, str]
 class Cancellations:
     """Listens to the channel of one worker, in a thread of its own, and remembers which deliveries are cancelled.
 
-    ``in_hand`` gives what the child has claimed: of that it asks itself when it may have missed a word.
+    ``in_hand`` gives what the child has claimed: of that it asks itself when it may have missed a word. ``interrupt``
+    raises an exception in a run, or ends its process; it says whether the run was inside its function.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Cancellations:
         world: World,
         trouble: Trouble,
         in_hand: Callable[[], list[Pair]],
+        interrupt: Callable[[Pair], bool],
     ) -> None:
         self._channel_name = channel
         self._client = client
@@ -45,6 +49,8 @@ class Cancellations:
         self._world = world
         self._trouble = trouble
         self._in_hand = in_hand
+        self._interrupt = interrupt
+        self._to_interrupt: set[Pair] = set()
         self._cancelled: OrderedDict[Pair, None] = OrderedDict()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cancellations", daemon=True)
@@ -77,7 +83,8 @@ class Cancellations:
             channel.subscribe(self._channel_name)
             asked_at = self._world.monotonic()
             while not self._stopping.is_set():
-                message = channel.get_message(timeout=_TICK) or {"type": "silence"}
+                self._interrupt_runs()
+                message = channel.get_message(timeout=_SOON if self._to_interrupt else _TICK) or {"type": "silence"}
                 if message["type"] == "message":
                     self._take(message["data"])
                 # What is said after the subscription is heard; what was said before it is to be asked for.
@@ -90,16 +97,26 @@ class Cancellations:
     def _ask(self) -> None:
         """Look at all that is in hand."""
         pairs = self._in_hand()
-        self._note(pair for pair, found in zip(pairs, self._inspector.orders(pairs), strict=True) if found)
+        for pair, order in zip(pairs, self._inspector.orders(pairs), strict=True):
+            if order and pair not in self._cancelled:
+                self._note(pair, order)
         self._trouble.over()
 
     def _take(self, text: str) -> None:
         """What the script ``cancel`` says: an order, an id, a token."""
-        _, task_id, token = [*text.split(" "), "", ""][:3]
-        self._note([(task_id, token)])
+        order, task_id, token = [*text.split(" "), "", ""][:3]
+        self._note((task_id, token), order)
 
-    def _note(self, pairs: Iterable[Pair]) -> None:
-        for pair in pairs:
-            self._cancelled[pair] = None
-            while len(self._cancelled) > _MOST:
-                self._cancelled.popitem(last=False)
+    def _note(self, pair: Pair, order: str) -> None:
+        self._cancelled[pair] = None
+        while len(self._cancelled) > _MOST:
+            self._cancelled.popitem(last=False)
+        if order == "interrupt":
+            self._to_interrupt.add(pair)
+
+    def _interrupt_runs(self) -> None:
+        """Interrupt what is to be. What is in hand and not inside its function may be about to begin: once more,
+        soon."""
+        for pair in [*self._to_interrupt]:
+            if self._interrupt(pair) or pair not in self._in_hand():
+                self._to_interrupt.discard(pair)

@@ -11,7 +11,7 @@ from .. import logs
 from ..app import MiniCelery
 from ..broker import Broker
 from ..doorbell import Doorbell
-from ..errors import RedisUnavailable
+from ..errors import RedisUnavailable, TaskCancelled
 from ..executor import Executor
 from ..message import Delivery
 from ..scripts import Scripts
@@ -51,14 +51,20 @@ class Child:
         # The last words to Redis must not hold up the end.
         impatient = Scripts(app.clients.commands, app.keys, app.world, _FAREWELL_PATIENCE)
         self._farewell = Broker(impatient, app.keys, config.result_ttl)
-        trouble = Trouble(_log, app.world)
-        channel = app.keys.orders(order.worker)
+        self._isolation = Isolation(order.app, order.settings, app.world, config.max_tasks_per_child)
+        self._bench = self._equip(app, Trouble(_log, app.world))
+        self._done_read, self._done_write = os.pipe()
+        threads = 1 if order.quarantine else config.worker_concurrency
+        self._pool = Pool(self._bench, threads, self._farewell, lambda: os.write(self._done_write, b"."))
+
+    def _equip(self, app: MiniCelery, trouble: Trouble) -> Bench:
+        """What the threads work with; and who listens for what is cancelled."""
+        order, config, channel = self._order, app.config, app.keys.orders(self._order.worker)
         self._cancellations = Cancellations(
-            channel, app.clients.blocking, app.inspector, app.world, trouble, self._in_hand
+            channel, app.clients.blocking, app.inspector, app.world, trouble, self._in_hand, self._interrupt
         )
-        isolation = Isolation(order.app, order.settings, app.world, config.max_tasks_per_child)
-        executor = app.make_executor(cancelled=self._cancellations.has, isolate=isolation.run)
-        self._bench = Bench(
+        executor = app.make_executor(cancelled=self._cancellations.has, isolate=self._isolation.run)
+        return Bench(
             worker=order.worker,
             turns=config.turns,
             broker=app.broker,
@@ -77,9 +83,6 @@ class Child:
             share=config.worker_concurrency * config.worker_processes,
             least_lease=config.lease / 2,
         )
-        self._done_read, self._done_write = os.pipe()
-        threads = 1 if order.quarantine else config.worker_concurrency
-        self._pool = Pool(self._bench, threads, self._farewell, lambda: os.write(self._done_write, b"."))
 
     def run(self) -> int:
         """Work until all threads have ended, or are given up on. The exit code: 1 if a fault has ended a thread."""
@@ -144,6 +147,10 @@ class Child:
         """Whether a task is in the hand of a thread or claimed, or an outcome is not recorded."""
         buffer = self._bench.buffer
         return bool(self._board.held() or buffer.waiting or buffer.unrecorded)
+
+    def _interrupt(self, run: tuple[str, str]) -> bool:
+        """End the process of a cancelled run, or raise an exception in it. False if it is not inside its function."""
+        return self._isolation.kill(run, TaskCancelled(run[0])) or self._bench.interrupt(run, TaskCancelled)
 
     def _in_hand(self) -> list[tuple[str, str]]:
         """All that is claimed and whose run is not over."""

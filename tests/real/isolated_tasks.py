@@ -207,3 +207,10 @@ def leave_a_process(seconds: float) -> None:
         os._exit(5)
     time.sleep(seconds)
     os._exit(0)
+
+
+@app.task(isolation="process", bind=True)
+def sleep_long(self: TaskContext) -> None:
+    """Waits in C for a long time."""
+    self.progress(0, 1, "begun")
+    time.sleep(600)

@@ -216,3 +216,11 @@ def hang(self: TaskContext) -> None:
     """Hangs, in each of its runs."""
     self.progress(0, 1, "begun")
     threading.Event().wait()
+
+
+@app.task(bind=True)
+def spin(self: TaskContext) -> None:
+    """Computes for ever, and looks at nothing."""
+    self.progress(0, 1, "begun")
+    while True:
+        pass

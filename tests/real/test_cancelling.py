@@ -9,6 +9,7 @@ import pytest
 from minicelery import MiniCelery
 from minicelery.embedded import EmbeddedServer
 from minicelery.errors import TaskCancelled
+from minicelery.message import Message
 from minicelery.states import Status
 from tests.faults.proxy import FaultProxy
 from tests.real.conftest import Crew
@@ -52,6 +53,27 @@ def test_a_running_task_sees_that_it_is_cancelled_and_its_result_is_not_recorded
     worker.signal(signal.SIGTERM)
     assert worker.end() == (0, "Stopped: 1 finished, 0 to be retried, 0 handed back, 1 cancelled, 0 lost.")
     assert f"heed {result.id} was cancelled; its run has ended after" in worker.text
+
+
+@pytest.mark.parametrize(
+    ("app", "name"), [("tests.real.tasks:app", "spin"), ("tests.real.isolated_tasks:app", "sleep_long")]
+)
+def test_a_run_that_looks_at_nothing_ends_when_it_is_interrupted(
+    crew: Crew, tasks: MiniCelery, app: str, name: str
+) -> None:
+    """A thread gets an exception, and a process of its own is ended, even where it waits in C."""
+    worker = crew.start("--threads", "2", app=app).ready()
+    message = Message("t", name, "[]", "{}", "default", 0)
+    tasks.broker.enqueue([message])
+    wait_until(lambda: tasks.inspector.task("t").progress, PATIENCE, "the beginning")
+
+    assert tasks.result("t").cancel(interrupt=True)
+    wait_until(lambda: is_over(tasks, "t"), PATIENCE, "the end of the run")
+
+    assert tasks.result("t").status is Status.CANCELLED
+    lawful(tasks)
+    worker.signal(signal.SIGTERM)
+    assert "1 cancelled" in worker.end()[1]
 
 
 @pytest.mark.parametrize("name", ["check", "report_on"])

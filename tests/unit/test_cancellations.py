@@ -30,13 +30,18 @@ def hand() -> list[Pair]:
 
 
 @pytest.fixture
-def listen(fake_app: MiniCelery, hand: list[Pair], monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen]:
+def runs() -> "Runs":
+    return Runs()
+
+
+@pytest.fixture
+def listen(fake_app: MiniCelery, hand: list[Pair], runs: "Runs", monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen]:
     """Starts the listener of the worker "w", and returns when it listens."""
     monkeypatch.setattr(module, "_TICK", 0.05)
     made: list[Cancellations] = []
 
     def start() -> Cancellations:
-        one = _make(fake_app, hand)
+        one = _make(fake_app, hand, runs)
         made.append(one)
         one.start()
         subscribers = lambda: fake_app.clients.commands.pubsub_numsub(fake_app.keys.orders("w"))[0][1]  # noqa: E731
@@ -49,9 +54,26 @@ def listen(fake_app: MiniCelery, hand: list[Pair], monkeypatch: pytest.MonkeyPat
         one._thread.join(5)
 
 
-def _make(app: MiniCelery, hand: list[Pair]) -> Cancellations:
-    trouble = Trouble(_log, app.world)
-    return Cancellations(app.keys.orders("w"), app.clients.blocking, app.inspector, app.world, trouble, lambda: [*hand])
+class Runs:
+    """Runs that are inside their functions, and those that were interrupted there."""
+
+    def __init__(self) -> None:
+        self.inside: set[Pair] = set()
+        self.asked = 0
+        self.interrupted: list[Pair] = []
+
+    def interrupt(self, run: Pair) -> bool:
+        self.asked += 1
+        if run in self.inside:
+            self.interrupted.append(run)
+        return run in self.inside
+
+
+def _make(app: MiniCelery, hand: list[Pair], runs: Runs) -> Cancellations:
+    trouble, orders = Trouble(_log, app.world), app.keys.orders("w")
+    return Cancellations(
+        orders, app.clients.blocking, app.inspector, app.world, trouble, lambda: [*hand], runs.interrupt
+    )
 
 
 @pytest.fixture
@@ -111,7 +133,7 @@ def test_rubbish_on_the_channel_cancels_nothing(
 
 def test_so_many_are_remembered_and_the_first_forgotten(fake_app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 2)
-    heard = _make(fake_app, [])
+    heard = _make(fake_app, [], Runs())
 
     for number in range(3):
         heard._take(f"cancel t{number} 1.n")
@@ -133,7 +155,7 @@ def test_after_an_error_it_listens_on(
             return fake_clients.blocking.pubsub()
 
     app = make_app(Clients(fake_clients.commands, Client()), namespace)
-    heard = _make(app, [(running.id, running.token)])
+    heard = _make(app, [(running.id, running.token)], Runs())
     fake_app.cancel(["t"])
     monkeypatch.setattr(heard._stopping, "wait", lambda seconds: False)
 
@@ -143,3 +165,45 @@ def test_after_an_error_it_listens_on(
     assert over.is_set()
     heard.stop()
     heard._thread.join(5)
+
+
+def test_only_what_is_to_be_interrupted_is(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, hand: list[Pair], runs: Runs
+) -> None:
+    heard, run = listen(), (running.id, running.token)
+    hand.append(run)
+    runs.inside.add(run)
+
+    fake_app.cancel(["t"])
+    wait_until(lambda: heard.has(running), what="the word")
+    assert runs.interrupted == []
+
+    fake_app.cancel(["t"], interrupt=True)
+    wait_until(lambda: runs.interrupted, what="the interruption")
+    assert runs.interrupted == [run]
+
+
+def test_a_run_that_is_about_to_begin_is_interrupted_when_it_has(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, hand: list[Pair], runs: Runs
+) -> None:
+    listen()
+    run = (running.id, running.token)
+    hand.append(run)
+
+    fake_app.cancel(["t"], interrupt=True)
+    wait_until(lambda: runs.asked > 1, what="another try")
+    runs.inside.add(run)
+
+    wait_until(lambda: runs.interrupted == [run], what="the interruption")
+
+
+def test_a_run_that_has_ended_is_not_waited_for(
+    listen: Listen, fake_app: MiniCelery, running: Delivery, runs: Runs
+) -> None:
+    heard = listen()
+
+    fake_app.cancel(["t"], interrupt=True)
+    wait_until(lambda: runs.asked, what="the word")
+
+    wait_until(lambda: not heard._to_interrupt, what="that nobody asks again")
+    assert runs.interrupted == []
