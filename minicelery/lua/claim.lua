@@ -10,8 +10,9 @@
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch. Nothing is
 --       taken of a later queue, or with a lower priority, while something waits in front of it.
--- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled, expired or have to wait, task, …}, a task being {id,
---       token, name, args, kwargs, queue, retry_count, max_retries, time since when it waited, options}; {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
+-- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled, expired or have to wait, task, …}, a task
+--       being {id, token, name, args, kwargs, queue, retry_count, max_retries, time since when it waited, options};
+--       {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
 --       was answered already. A worker that was woken up to stop gets nothing.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
 -- event started | expired | waiting
@@ -44,7 +45,7 @@ if number == last then
     local task = string.sub(held[i + 1], -#nonce) == nonce and whole(held[i], 'args', 'kwargs', 'more')
     if task and task.token == held[i + 1] then
       if task.status == 'RUNNING' then
-        add_more(held[i], task, 'options')
+        rare().add_more(held[i], task, 'options')
         again[#again + 1] = delivery(held[i], held[i + 1], task)
       end
       if task.status == 'CANCELLED' then over[#over + 1] = held[i] end
@@ -52,8 +53,10 @@ if number == last then
   end
   -- Of what was cancelled before the worker has heard that it has it, nobody else will say that it is over.
   call_with_all('HDEL', claimed, over)
-  for _, id in ipairs(over) do close_run(id, at) end
-  ring()
+  if #over > 0 then
+    for _, id in ipairs(over) do rare().close_run(id, at) end
+    rare().ring()
+  end
   return again
 end
 
@@ -69,42 +72,13 @@ for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 -- Where to look, in order: the lists of each queue, the one of normal priority among the others by its rank.
 local is_quarantine, keep = ARGV[11] == '1', string.format('%.0f', tonumber(ARGV[12]) * 1000)
 local WIDTH, sources = is_quarantine and 2 or 3, {}
-local has_controls, keeper = redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash'), nil
-local function gates()
-  keeper = keeper or gatekeeper(at)
-  return keeper
-end
-
--- What an operator has set for a queue: whether it is paused, and how many of its tasks may run at once.
-local function queue_at(ready, bell)
-  if not has_controls then return {bell = bell} end
-  local name = string.sub(ready, #(is_quarantine and key.quarantine('') or key.queue('')) + 1)
-  local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name)
-  local queue = {bell = bell, gate = 'queue/' .. name, limit = tonumber(found[2] or nil)}
-  if queue.limit then queue.limit = queue.limit - redis.call('ZCARD', key.slots(queue.gate)) end
-  if found[1] then queue.limit = 0 end
-  return queue
-end
-
-for i = 4, #KEYS, WIDTH do
-  local ready, bell, priorities = KEYS[i], KEYS[i + 1], not is_quarantine and KEYS[i + 2]
-  local others = priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset')
-    and redis.call('ZREVRANGE', priorities, 0, -1) or {}
-  local queue = queue_at(ready, bell)
-  local function add(list, priority)
-    sources[#sources + 1] = {ready = list, queue = queue, priorities = priorities, priority = priority}
-  end
-  local is_normal_in = false
-  for _, found in ipairs(others) do
-    local priority = lane_of(found)
-    if not is_normal_in and priority and tonumber(priority) < NORMAL_PRIORITY then
-      add(ready)
-      is_normal_in = true
-    end
-    if priority then add(key.priority(priority .. ':' .. string.sub(priorities, #key.priorities('') + 1)), priority) end
-  end
-  if not is_normal_in then add(ready) end
-  sources[#sources].is_last = true
+-- Nearly always there is none of what only some tasks and queues have.
+local unusual, has_controls, keeper = {key.controls()}, false, nil
+for i = 6, is_quarantine and 0 or #KEYS, WIDTH do unusual[#unusual + 1] = KEYS[i] end
+if redis.call('EXISTS', unpack(unusual)) == 0 then
+  for i = 4, #KEYS, WIDTH do sources[#sources + 1] = {ready = KEYS[i], queue = {bell = KEYS[i + 1]}, is_last = true} end
+else
+  sources, has_controls = rare().lists_of(WIDTH, is_quarantine)
 end
 
 -- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told, but for those
@@ -118,18 +92,6 @@ local function fits(task)
   if #taken > 0 and together > budget then return false end
   spent = together
   return true
-end
-
-local function is_late(task) return task.expires and (tonumber(task.expires) or UNKNOWN) <= at end
-
--- Puts away what is not to run.
-local function pass_by(id, task)
-  if task and task.status == 'PENDING' then late[#late + 1] = {id, task} end
-  if task and (task.status == 'PENDING' or task.status == 'CANCELLED' or task.status == 'EXPIRED') then
-    passed = passed + 1
-  else
-    dropped[#dropped + 1] = id
-  end
 end
 
 for _, source in ipairs(sources) do
@@ -148,28 +110,33 @@ for _, source in ipairs(sources) do
       local id = ids[j]
       local task = not is_full and not seen[id] and whole(id, 'args', 'kwargs', 'more')
       if task and task.more then
-        add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'unique')
+        rare().add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'unique')
         task.lane = source.priority
       end
-      local is_waiting = task and task.status == 'PENDING' and not is_late(task)
+      local is_late = task and task.expires and (tonumber(task.expires) or UNKNOWN) <= at
+      local is_waiting = task and task.status == 'PENDING' and not is_late
       local is_gated = is_waiting and (has_controls or task.gates or task.pass)
-      local stop = is_gated and gates().stop(task)
+      if is_gated then keeper = keeper or rare().gatekeeper(at) end
+      local stop = is_gated and keeper.stop(task)
       is_full = is_full or is_waiting and not stop and not fits(task)
       if is_full then break end
-      local obstacle = is_gated and gates().obstacle(task)
+      local obstacle = is_gated and keeper.obstacle(task)
       if obstacle then return foreign(obstacle) end
       if stop then
-        gates().count_out(stop)
+        keeper.count_out(stop)
         stopped[#stopped + 1] = {id, task, stop}
         passed = passed + 1
       elseif is_waiting then
-        if is_gated then gates().count_in(task) end
+        if is_gated then keeper.count_in(task) end
         if queue.limit then queue.limit = queue.limit - 1 end
         taken[#taken + 1] = {id, task, queue.limit and queue.gate}
+      elseif task and (task.status == 'PENDING' or task.status == 'CANCELLED' or task.status == 'EXPIRED') then
+        if task.status == 'PENDING' then late[#late + 1] = {id, task} end
+        passed = passed + 1
       else
-        pass_by(id, task)
+        dropped[#dropped + 1] = id
       end
-      is_full = is_waiting and spent >= budget
+      is_full = is_waiting and not stop and spent >= budget
       seen[id] = true
       offset = offset + 1
     end
@@ -183,7 +150,7 @@ for _, source in ipairs(sources) do
   if (is_full or #taken >= count) and woken ~= '1' then break end
 end
 
-if not is_ours(claimed, 'hash') then return foreign(claimed) end
+if #taken > 0 and not is_ours(claimed, 'hash') then return foreign(claimed) end
 if #KEYS < 4 then pass_full_memory(workers) end
 local left = 0
 for _, source in ipairs(sources) do
@@ -191,7 +158,9 @@ for _, source in ipairs(sources) do
   local bell = source.queue.bell
   -- In a full memory these may be the first writes: each queue that is looked into is left shorter, or without a bell.
   if source.popped > 0 then redis.call('LTRIM', source.ready, 0, -(source.popped + 1)) end
-  if source.left == 0 and source.priority and not source.is_shut then redis.call('ZREM', source.priorities, source.priority) end
+  if source.left == 0 and source.priority and not source.is_shut then
+    redis.call('ZREM', source.queue.priorities, source.priority)
+  end
   left = left + source.left
   if source.is_last then
     if left == 0 then
@@ -205,10 +174,13 @@ end
 redis.call('HSET', claims, thread, number)
 
 for _, one in ipairs(late) do
-  end_unrun(one[1], one[2], 'EXPIRED', keep, at)
-  if one[2].pass then gates().lose(one[1], one[2].pass) end
+  rare().end_unrun(one[1], one[2], 'EXPIRED', keep, at)
+  if one[2].pass then
+    keeper = keeper or rare().gatekeeper(at)
+    keeper.lose(one[1], one[2].pass)
+  end
 end
-for _, one in ipairs(stopped) do gates().hold(one[1], one[2], one[3]) end
+for _, one in ipairs(stopped) do keeper.hold(one[1], one[2], one[3]) end
 
 local answer, held = {'ok', dropped, stamp(at), passed}, {}
 local worker_and_on = ',"status":"RUNNING","worker":"' .. worker .. '","retry_count":'
@@ -220,16 +192,16 @@ for _, one in ipairs(taken) do
     'started_at', stamp(at), 'updated_at', stamp(at))
   if deliveries > 1 then redis.call('HDEL', key.task(id), 'progress') end
   if task.stood_at or one[3] then
-    local slots = (task.stood_at and gates().enter(id, task) or '') .. ' ' .. (one[3] or '')
+    local slots = (task.stood_at and keeper.enter(id, task) or '') .. ' ' .. (one[3] or '')
     if one[3] then redis.call('ZADD', key.slots(one[3]), stamp(at), id) end
     if string.find(slots, '%S') then redis.call('HSET', key.task(id), 'slots', slots, 'more', 1) end
   end
-  if task.unique and string.find(task.unique, '^start ') then free_unique(id, task.unique) end
+  if task.unique and string.find(task.unique, '^start ') then rare().free_unique(id, task.unique) end
   held[#held + 1] = id
   held[#held + 1] = token
   emit(id, 'started', worker_and_on .. task.retry_count .. ',"at":' .. when(at) .. '}')
   answer[#answer + 1] = delivery(id, token, task)
 end
 call_with_all('HSET', claimed, held)
-if keeper then ring() end
+if keeper then rare().ring() end
 return answer

@@ -585,6 +585,43 @@ local function leave_wait(id, task, at)
   if task.pass then gatekeeper(at).lose(id, task.pass) end
 end
 
+-- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank; with what
+-- an operator has set for the queue, whether it is paused, and how many of its tasks may run at once. Also whether anything
+-- is set at all. KEYS as claim has them, `width` for each queue.
+local function lists_of(width, is_quarantine)
+  local lists = {}
+  local has_controls = redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash')
+  local function add(queue, list, priority) lists[#lists + 1] = {ready = list, queue = queue, priority = priority} end
+  local function look_at_controls(queue, ready)
+    local name = string.sub(ready, #(is_quarantine and key.quarantine('') or key.queue('')) + 1)
+    local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name)
+    queue.gate, queue.limit = 'queue/' .. name, tonumber(found[2] or nil)
+    if queue.limit then queue.limit = queue.limit - redis.call('ZCARD', key.slots(queue.gate)) end
+    if found[1] then queue.limit = 0 end
+  end
+
+  for i = 4, #KEYS, width do
+    local ready, queue, priorities = KEYS[i], {bell = KEYS[i + 1]}, not is_quarantine and KEYS[i + 2]
+    local is_normal_in = false
+    if has_controls then look_at_controls(queue, ready) end
+    if priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset') then
+      queue.priorities = priorities
+      local name = string.sub(priorities, #key.priorities('') + 1)
+      for _, found in ipairs(redis.call('ZREVRANGE', priorities, 0, -1)) do
+        local priority = lane_of(found)
+        if not is_normal_in and priority and tonumber(priority) < NORMAL_PRIORITY then
+          add(queue, ready)
+          is_normal_in = true
+        end
+        if priority then add(queue, key.priority(priority .. ':' .. name), priority) end
+      end
+    end
+    if not is_normal_in then add(queue, ready) end
+    lists[#lists].is_last = true
+  end
+  return lists, has_controls
+end
+
 -- The run of a task is over that has more than others: what it had taken is free. One that was cancelled meanwhile is kept
 -- from now on for as long as a result is.
 local function close_run(id, at)

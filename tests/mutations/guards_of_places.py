@@ -106,7 +106,7 @@ GUARDS_OF_PLACES = (
         "claim does not look at the hash of what is claimed",
         "tasks are taken out of their queue and given to nobody",
         f"{_LUA}/claim.lua",
-        "if not is_ours(claimed, 'hash') then return foreign(claimed) end\n",
+        "if #taken > 0 and not is_ours(claimed, 'hash') then return foreign(claimed) end\n",
         "",
         (f"{_FOREIGN}::test_a_claim_that_could_not_be_noted_takes_nothing",),
     ),

@@ -61,3 +61,21 @@ def test_each_part_of_the_prelude_is_used_by_some_script() -> None:
     prelude = (resources.files("minicelery") / "lua" / "prelude.lua").read_text()
 
     assert {*parts(prelude)} - {part for name in NAMES for part in parts(load(name).text)} == set()
+
+
+def test_what_is_called_by_rare_is_defined_by_its_first_call_only() -> None:
+    linked = link(PRELUDE, "if STEP then rare().second() end\nreturn rare().third()")
+
+    head, _, rest = linked.partition("local function rare()")
+    assert parts(head) == ["prefix", "CLAIMS_KEPT", "key", "LIMIT", "rare_parts"]
+    assert parts(rest) == ["CLAIMS_KEPT", "key", "first", "second", "third"]
+    assert ("task = function" in head, "task = function" in rest) == (False, True)
+    assert "rare_parts = {second = second, third = third}" in rest
+
+
+def test_what_is_also_used_by_its_plain_name_is_defined_at_once() -> None:
+    linked = link(PRELUDE, "return first() + rare().second()")
+
+    head, _, rest = linked.partition("local function rare()")
+    assert parts(head) == ["prefix", "CLAIMS_KEPT", "key", "LIMIT", "first", "rare_parts"]
+    assert "second" in parts(rest)
