@@ -36,6 +36,7 @@ from .states import Status
 from .task import Signature, Task
 from .timetable import Timetable
 from .watch import Watch
+from .why import Explanation, Why
 from .world import World
 
 if TYPE_CHECKING:
@@ -275,6 +276,10 @@ class MiniCelery:
     @cached_property
     def locks(self) -> Locks:
         return Locks(self.clients, self.scripts, self.keys, self.inspector, self.world)
+
+    def why(self, task_id: str) -> Explanation:
+        """Why a task has not begun yet. Raises ``TaskNotFound``."""
+        return Why(self.clients.commands, self.keys, self.inspector, self.limits).explain(task_id)
 
     @cached_property
     def doctor(self) -> Doctor:

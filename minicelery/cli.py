@@ -192,6 +192,15 @@ def show_task(app: MiniCelery, task_id: str) -> None:
     _print_json(events.describe(app.inspector.task(task_id)))
 
 
+@main.command()
+@with_app
+@click.argument("task_id")
+def why(app: MiniCelery, task_id: str) -> None:
+    """Print why a task has not begun yet, a reason a line."""
+    for reason in app.why(task_id).reasons:
+        click.echo(reason)
+
+
 def _print_ids(results: Iterable[Any]) -> None:
     for result in results:
         click.echo(result.id)

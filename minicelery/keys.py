@@ -125,6 +125,9 @@ class Keys:
     def waiting(self, room: str) -> str:
         return self._spell("waiting", room)
 
+    def gate(self, gate: str) -> str:
+        return self._spell("gate", gate)
+
     def slots(self, gate: str) -> str:
         return self._spell("slots", gate)
 

@@ -1,4 +1,4 @@
-"""The HTTP API of operators: pauses and limits, purging and moving what is ready in a queue."""
+"""The HTTP API of operators: why a task waits, pauses and limits, purging and moving what is ready in a queue."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 
 from ..errors import InvalidInput
 from ..limits import described
+from ..why import described as explained
 from . import control_schemas as schemas
 from .api import answer
 from .operation import Operation
@@ -16,6 +17,7 @@ from .requests import celery, load_body
 def register(blueprint: Blueprint) -> None:
     """Add these routes to a blueprint."""
     blueprint.get("/limits")(limits)
+    blueprint.get("/tasks/<task_id>/why")(why)
     for kind, place in (("queue", "/queues/<name>"), ("task", "/task-names/<name>")):
         for verb, method, action in _ROUTES[kind]:
             endpoint = f"{verb}_{kind}"
@@ -43,6 +45,11 @@ _ROUTES = {
 def limits() -> Response:
     """List all limits and pauses that are set."""
     return answer({"controls": [described(one) for one in celery().limits.all()]})
+
+
+def why(task_id: str) -> Response:
+    """Tell why a task waits."""
+    return answer(explained(celery().why(task_id)))
 
 
 def pause_queue(name: str) -> Response:
@@ -112,6 +119,7 @@ def _state(kind: str, name: str) -> Response:
 
 _PROBLEMS = (400, 403, 413, 415, 422, 503)
 OPERATIONS = (
+    Operation("get", "/tasks/{task_id}/why", "Tell why a task waits", 200, schemas.Why, problems=(404, 503)),
     Operation("get", "/limits", "List all limits and pauses that are set", 200, schemas.Controls, problems=(503,)),
     Operation(
         "post", "/queues/{name}/pause", "Pause a queue", 200, schemas.ControlState, schemas.Pausing, problems=_PROBLEMS

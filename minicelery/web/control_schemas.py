@@ -1,8 +1,9 @@
-"""What requests about pauses and limits look like, and their answers."""
+"""What requests about pauses and limits look like, and about why a task waits; and their answers."""
 
 import marshmallow as ma
 
 from ..options import MOST_SLOTS
+from ..states import Status
 from .schemas import Whole
 
 
@@ -87,3 +88,18 @@ class Moved(ma.Schema):
     """How many tasks were moved."""
 
     moved = ma.fields.Integer(required=True)
+
+
+class Why(ma.Schema):
+    """Why a task has not begun yet."""
+
+    task_id = ma.fields.String(required=True)
+    status = ma.fields.Enum(Status, required=True)
+    position = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Its place among those that wait for the same, from 1."},
+    )
+    reasons = ma.fields.List(
+        ma.fields.String(), required=True, metadata={"description": "Sentences for people, the nearest reason first."}
+    )

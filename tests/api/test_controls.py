@@ -103,3 +103,14 @@ def test_what_is_wrong_is_named(http: FlaskClient, method: str, path: str, body:
     assert answer.status_code == 422
     assert pointer in [fault["pointer"] for fault in answer.json["errors"]]
     assert http.get("/limits").json == {"controls": []}
+
+
+def test_why_a_task_waits_is_told(http: FlaskClient) -> None:
+    http.post("/queues/default/pause", json={"by": "ops"})
+    http.post("/tasks", json={"name": "add", "args": [1, 2], "task_id": "t"})
+
+    why = http.get("/tasks/t/why").json
+
+    assert (why["task_id"], why["status"], why["position"]) == ("t", "PENDING", 1)
+    assert "queue default is paused by ops" in why["reasons"]
+    assert http.get("/tasks/nobody/why").status_code == 404

@@ -382,3 +382,10 @@ def test_a_queue_is_moved_and_purged_from_the_command_line(run: Run, crew: Crew,
     assert (refused.returncode, refused.stdout) == (1, "")
     assert run("purge", "later", "--yes").stdout == "3\n"
     assert run("queues").stdout == "dead_letter\t0\n"
+
+
+def test_the_reasons_why_a_task_waits_are_printed(run: Run, crew: Crew, tasks: MiniCelery) -> None:
+    tasks.tasks.find("add").apply_async((1, 2), queue="nobody", task_id="t")
+
+    assert run("why", "t").stdout == "1. in queue:nobody\nno live worker serves queue:nobody\n"
+    assert run("why", "unknown").returncode == 4
