@@ -66,6 +66,8 @@ class Sender(Protocol):
 
     def forget(self, task_id: str) -> Status | None: ...
 
+    def why(self, task_id: str) -> Explanation: ...
+
 
 class MiniCelery:
     """A task queue. Declares tasks, sends them, reads their results.
@@ -288,7 +290,7 @@ class MiniCelery:
     @cached_property
     def sender(self) -> Sender:
         watch = Watch(self.clients.listening or self.clients.blocking, self.keys, self.inspector, self.world)
-        return Dispatch(self.broker, self.inspector, watch, self.world, self.config.patience)
+        return Dispatch(self.broker, self.inspector, watch, self.world, self.config.patience, self.why)
 
     @cached_property
     def executor(self) -> Executor:

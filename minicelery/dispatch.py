@@ -1,6 +1,6 @@
 """The way from an app to Redis: sends messages, and answers the questions of result handles."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,6 +14,7 @@ from .record import TaskRecord
 from .result import AsyncResult
 from .states import FINISHED, Status
 from .watch import Watch
+from .why import Explanation
 from .world import World
 
 BATCH = 200
@@ -25,12 +26,21 @@ Sent = tuple[AsyncResult[Any], Status | None]
 class Dispatch:
     """Sends through the broker and reads through the inspector. What has been answered is in Redis."""
 
-    def __init__(self, broker: Broker, inspector: Inspector, watch: Watch, world: World, patience: float) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        inspector: Inspector,
+        watch: Watch,
+        world: World,
+        patience: float,
+        why: Callable[[str], Explanation],
+    ) -> None:
         self._broker = broker
         self._inspector = inspector
         self._watch = watch
         self._world = world
         self._patience = patience
+        self.why = why
 
     def send(self, message: Message) -> Sent:
         """Submit one message: its handle, and the state it is in now."""

@@ -5,6 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from .errors import InvalidInput, ResultTimeout, TaskCancelled, TaskExpired, TaskFailed
 from .record import TaskRecord
 from .states import FINISHED, UNSUCCESSFUL, Status
+from .why import Explanation
 
 R = TypeVar("R")
 
@@ -17,6 +18,8 @@ class ResultSource(Protocol):
     def wait(self, task_id: str, timeout: float | None) -> TaskRecord: ...
 
     def forget(self, task_id: str) -> Status | None: ...
+
+    def why(self, task_id: str) -> Explanation: ...
 
     def cancel(self, task_id: str, *, interrupt: bool) -> Status: ...
 
@@ -91,6 +94,10 @@ class AsyncResult(Generic[R]):
         False if it had finished before. Raises ``TaskNotFound``.
         """
         return self._source.cancel(self.id, interrupt=interrupt) is Status.CANCELLED
+
+    def why(self) -> Explanation:
+        """Why the task has not begun yet, in sentences. Raises ``TaskNotFound``."""
+        return self._source.why(self.id)
 
     def forget(self) -> None:
         """Delete the finished task and its result. Does nothing if it is gone already."""

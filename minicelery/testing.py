@@ -16,6 +16,7 @@ from .outcome import Outcome
 from .record import TaskRecord
 from .result import AsyncResult
 from .states import FINISHED, Status
+from .why import Explanation
 
 _LEASE = 3600.0
 
@@ -103,6 +104,11 @@ class EagerSender:
     def cancel(self, task_id: str, *, interrupt: bool) -> Status:
         """All has finished as soon as it is sent."""
         return self.task(task_id).status
+
+    def why(self, task_id: str) -> Explanation:
+        """Nothing waits here."""
+        status = self.task(task_id).status
+        return Explanation(task_id, status, None, (f"it is over: {status}",))
 
     def forget(self, task_id: str) -> Status | None:
         record = self._records.get(task_id)

@@ -95,6 +95,13 @@ def test_what_has_begun_or_is_over_says_so(staffed: Desk) -> None:
     assert staffed.app.why("t").reasons == ("it is over: SUCCESS",)
 
 
+def test_a_handle_tells_why_its_task_waits(app: MiniCelery) -> None:
+    @app.task
+    def add(x: int, y: int) -> None: ...
+
+    assert add.apply_async((1, 2), queue="mail").why().reasons[0] == "1. in queue:mail"
+
+
 def test_an_unknown_task_is_not_found(app: MiniCelery) -> None:
     with pytest.raises(TaskNotFound):
         app.why("nobody")
