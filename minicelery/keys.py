@@ -41,7 +41,9 @@ SCHEMA = (
     Pattern("rooms", "rooms:{}", "zset", "the rooms that wait at a gate; score: since when"),
     Pattern("room", "room:{}", "hash", "those who wait for the same gates: seq, out (the last one put forward)"),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
-    Pattern("tag", "tag:{}", "zset", "ids of the unfinished tasks with a tag; score: when they were submitted"),
+    Pattern(
+        "tag", "tag:{}", "zset", "ids of the tasks with a tag that are unfinished or dead letters; score: since when"
+    ),
     Pattern("unique", "unique:{}", "string", "id of the task that holds a key until it starts or ends: <name>:<hash>"),
     Pattern("throttle", "throttle:{}", "string", "id of the task that a key was given to in this period"),
     Pattern("debounce", "debounce:{}", "string", "id of the task that waits for a quiet time under a key"),

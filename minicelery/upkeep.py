@@ -140,12 +140,18 @@ class Upkeep:
             due.promote = due.expire = due.admit = due.fire = 0.0
 
     def _do(self, duty: Callable[[], None]) -> None:
-        """One duty. Where another program has taken a key of ours, the other duties go on."""
+        """One duty. Where another program has taken a key of ours, or something else is wrong with one that is no
+        outage, the other duties go on."""
         try:
             duty()
         except ForeignData as error:
             if self._trouble.is_news(error):
                 _log.error("%s", error)
+        except RedisUnavailable:
+            raise
+        except Exception as error:
+            if self._trouble.is_news(error):
+                _log.exception("upkeep met an error that is no outage; 'minicelery doctor' may know more")
 
     def _promote(self) -> None:
         now = self._world.monotonic()

@@ -9,22 +9,25 @@ local keeper = gatekeeper(at)
 
 -- Slots that tasks have taken which do not run any more, as only a foreign hand can bring about, are given back.
 local function check_slots(gate)
+  local freed = 0
+  if not is_ours(key.slots(gate), 'zset') then return freed end
   for _, id in ipairs(redis.call('ZRANGE', key.slots(gate), 0, MOST_CHECKED - 1)) do
     local task = fields(id, 'status', 'keep')
     if not task or not (task[1] == 'RUNNING' or task[1] == 'CANCELLED' and task[2]) then
-      redis.call('ZREM', key.slots(gate), id)
+      freed = freed + redis.call('ZREM', key.slots(gate), id)
     end
   end
+  return freed
 end
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
 if #due > 0 then pass_full_memory(KEYS[1]) end
 for _, gate in ipairs(due) do
   local kind = string.match(gate, '^(%w+)/')
-  local tat = kind == 'rate' and tonumber(redis.call('HGET', key.gate(gate), 'tat') or nil) or 0
+  local tat = kind == 'rate' and keeper.next_start(gate) or 0
   if tat > at then
     redis.call('ZADD', KEYS[1], stamp(tat), gate)
-  elseif kind == 'pause' and redis.call('HEXISTS', key.controls(), gate) == 1 then
+  elseif kind == 'pause' and is_ours(key.controls(), 'hash') and redis.call('HEXISTS', key.controls(), gate) == 1 then
     redis.call('ZREM', KEYS[1], gate)
   else
     if kind == 'slots' then check_slots(gate) end
@@ -36,6 +39,13 @@ for _, gate in ipairs(due) do
     else
       redis.call('ZREM', KEYS[1], gate)
     end
+  end
+end
+-- Of a queue whose runs are limited, too.
+if redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash') then
+  for _, field in ipairs(redis.call('HKEYS', key.controls())) do
+    local queue = string.match(field, '^queue/(.*)$')
+    if queue and check_slots(field) > 0 then keeper.ring_queue(queue) end
   end
 end
 ring()

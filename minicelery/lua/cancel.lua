@@ -35,7 +35,7 @@ end
 pass_full_memory(workers)
 for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
-  leave_wait(id, task, at)
+  leave_wait(id, task)
   end_unrun(id, task, 'CANCELLED', keep, at)
 end
 for _, one in ipairs(running) do
@@ -51,5 +51,6 @@ for _, one in ipairs(again) do
   if order == 'interrupt' then redis.call('HSET', key.task(one[1]), 'order', order) end
   tell(one[1], one[2])
 end
+let_others_pass(waiting, at)
 ring()
 return answers

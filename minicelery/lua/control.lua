@@ -5,7 +5,7 @@
 -- =>    the value it had before, '' for none
 --       What waits there is looked at anew, and idle workers of a queue are woken.
 local field, value = ARGV[2], ARGV[3]
-local at = now()
+local at, MOST = now(), 10000
 local before = redis.call('HGET', KEYS[1], field) or ''
 if not is_ours(KEYS[2], 'zset') then return foreign(KEYS[2]) end
 pass_full_memory(KEYS[2])
@@ -20,6 +20,11 @@ if queue then
   end
 else
   local name = string.match(field, '^%w+/(.*)$')
-  for _, kind in ipairs({'pause/', 'rate/', 'slots/'}) do note_time(KEYS[2], kind .. name, at) end
+  local gates = {['pause/' .. name] = true, ['rate/' .. name] = true, ['slots/' .. name] = true}
+  -- And those of its keys, as far as somebody waits there.
+  for _, gate in ipairs(redis.call('ZRANGE', KEYS[2], 0, MOST - 1)) do
+    if string.match(gate, '^%w+/([^/]*)') == name then gates[gate] = true end
+  end
+  for gate in pairs(gates) do note_time(KEYS[2], gate, at) end
 end
 return before

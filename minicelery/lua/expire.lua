@@ -28,9 +28,10 @@ call_with_all('ZREM', expiring, gone)
 for _, one in ipairs(later) do redis.call('ZADD', expiring, stamp(one[2]), one[1]) end
 for _, one in ipairs(over) do
   local id, task = one[1], one[2]
-  leave_wait(id, task, at)
+  leave_wait(id, task)
   end_unrun(id, task, 'EXPIRED', keep, at)
 end
+let_others_pass(over, at)
 ring()
 
 local next_one = redis.call('ZRANGE', expiring, 0, 0, 'WITHSCORES')

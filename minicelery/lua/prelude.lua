@@ -319,9 +319,24 @@ local function gatekeeper(at)
   local RECHECK, AT_ONCE, LONGEST = 5, 50, 1000
   local keeper, controls, states, rooms = {}, {}, {}, {}
 
+  -- A key that another program has taken counts as empty: what a script has begun it must be able to end.
+  local function try(...)
+    local answer = redis.pcall(...)
+    if type(answer) == 'table' and answer.err then return nil end
+    return answer
+  end
+
   local function control(field)
-    if controls[field] == nil then controls[field] = redis.call('HGET', key.controls(), field) end
+    if controls[field] == nil then controls[field] = try('HGET', key.controls(), field) or false end
     return controls[field]
+  end
+
+  -- A limit as a number that the arithmetic here bears: seconds between two starts, or slots; nil for none.
+  local function within_bounds(kind, value)
+    local number = tonumber(value or nil)
+    if number and number >= (kind == 'rate' and 1e-4 or 1) and number <= (kind == 'rate' and 31 * 86400 or 1e5) then
+      return number
+    end
   end
 
   local function own_gates(task)
@@ -332,7 +347,7 @@ local function gatekeeper(at)
       if type(one) == 'table' and type(one[1]) == 'string' then
         local name = kind .. '/' .. task.name
         found[#found + 1] = {kind = kind, name = name, id = name .. (one[1] ~= '' and '/' .. one[1] or ''),
-          value = tonumber(one[2])}
+          value = within_bounds(kind, one[2])}
       end
     end
     return found
@@ -343,11 +358,11 @@ local function gatekeeper(at)
     if control('pause/' .. task.name) then found[1] = {kind = 'pause', id = 'pause/' .. task.name} end
     for _, gate in ipairs(own_gates(task)) do
       is_own[gate.kind] = true
-      gate.value = tonumber(control(gate.name) or nil) or gate.value
+      gate.value = within_bounds(gate.kind, control(gate.name)) or gate.value
       if gate.value and gate.value > 0 then found[#found + 1] = gate end
     end
     for _, kind in ipairs({'rate', 'slots'}) do
-      local value = not is_own[kind] and tonumber(control(kind .. '/' .. task.name) or nil)
+      local value = not is_own[kind] and within_bounds(kind, control(kind .. '/' .. task.name))
       if value and value > 0 then found[#found + 1] = {kind = kind, id = kind .. '/' .. task.name, value = value} end
     end
     return found
@@ -357,8 +372,8 @@ local function gatekeeper(at)
     local state = states[gate.id]
     if not state then
       state = {}
-      if gate.kind == 'rate' then state.tat = tonumber(redis.call('HGET', key.gate(gate.id), 'tat') or nil) or 0 end
-      if gate.kind == 'slots' then state.used = redis.call('ZCARD', key.slots(gate.id)) end
+      if gate.kind == 'rate' then state.tat = tonumber(try('HGET', key.gate(gate.id), 'tat') or nil) or 0 end
+      if gate.kind == 'slots' then state.used = try('ZCARD', key.slots(gate.id)) or 0 end
       states[gate.id] = state
     end
     return state
@@ -386,7 +401,7 @@ local function gatekeeper(at)
   end
 
   local function room(name)
-    if not rooms[name] then rooms[name] = {count = redis.call('ZCARD', key.waiting(name))} end
+    if not rooms[name] then rooms[name] = {count = try('ZCARD', key.waiting(name)) or 0} end
     return rooms[name]
   end
 
@@ -423,7 +438,7 @@ local function gatekeeper(at)
       if gate.kind == 'slots' then
         state.used = state.used + 1
       elseif gate.kind == 'rate' then
-        local is_awaited = task.pass or redis.call('EXISTS', key.rooms(gate.id)) == 1
+        local is_awaited = task.pass or try('EXISTS', key.rooms(gate.id)) == 1
         state.tat = math.max(state.tat, is_awaited and at - keeper.slack(gate.value) or at) + gate.value
       end
     end
@@ -435,31 +450,31 @@ local function gatekeeper(at)
   -- ---- What writes
 
   local function look_later(gate, when_to)
-    if gate.kind ~= 'pause' then note_time(key.gates(), gate.id, when_to) end
+    if gate.kind ~= 'pause' and is_ours(key.gates(), 'zset') then note_time(key.gates(), gate.id, when_to) end
   end
 
   local function register(name, gate)
-    redis.call('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
+    try('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
     look_later(gate, gate.kind == 'rate' and math.max(state_of(gate).tat, at) or at + RECHECK)
   end
 
   -- The first of a room who still waits: id and task.
   local function first_of(name)
     for _ = 1, LONGEST do
-      local id = redis.call('ZRANGE', key.waiting(name), 0, 0)[1]
+      local id = (try('ZRANGE', key.waiting(name), 0, 0) or {})[1]
       if not id then return nil end
       local task = whole(id, 'lane', 'gates', 'place')
       if task and task.status == 'WAITING' then return id, task end
-      redis.call('ZREM', key.waiting(name), id)
+      try('ZREM', key.waiting(name), id)
     end
   end
 
   -- Puts forward as many of a room as may pass; where the first may not, the room waits at the gate that says so.
   local function advance(name)
-    redis.call('HDEL', key.room(name), 'out')
+    try('HDEL', key.room(name), 'out')
     local id, task = first_of(name)
     if not id then
-      redis.call('DEL', key.room(name))
+      if is_ours(key.room(name), 'hash') then redis.call('DEL', key.room(name)) end
       return 0
     end
     local most, gate, stood_at = AT_ONCE, nil, gates_of(task)
@@ -467,50 +482,74 @@ local function gatekeeper(at)
       local left = spare(one)
       if left < most then most, gate = left, one end
     end
-    -- Another program has taken the key of its list: it is looked at again, as if the name had been paused.
-    if no_line(task.queue, task.lane) then most, gate = 0, {kind = 'line', id = 'pause/' .. task.name} end
-    local moved = {}
-    while id and #moved < most do
-      redis.call('ZREM', key.waiting(name), id)
+    local first, moved = task, {}
+    -- Where another program has taken the key of a list, it is looked at again, as if the name had been paused.
+    while id and #moved < most and not no_line(task.queue, task.lane) do
+      try('ZREM', key.waiting(name), id)
       redis.call('HSET', key.task(id), 'pass', name)
       redis.call('HDEL', key.task(id), 'room')
-      redis.call('HSET', key.room(name), 'out', id)
+      try('HSET', key.room(name), 'out', id, 'out_at', stamp(at))
       moved[#moved + 1] = {id, task}
       id, task = first_of(name)
     end
     -- The last that is put at the head is the next one to be taken.
     for i = #moved, 1, -1 do make_ready(moved[i][1], moved[i][2].queue, moved[i][2].lane, 'RPUSH', at) end
-    if #moved == 0 then register(name, gate) end
     for _, one in ipairs(stood_at) do
       local state = state_of(one)
       if one.kind == 'slots' then state.used = state.used + #moved end
       if one.kind == 'rate' then state.tat = state.tat + #moved * one.value end
     end
+    -- Who waits stands at a gate: if nothing else brings the room on, the gate's next look does.
+    local line_gate = {kind = 'line', id = 'pause/' .. first.name}
+    if id then register(name, #moved < most and line_gate or gate or stood_at[1] or line_gate) end
     return #moved
   end
 
   -- The last one who was put forward is no longer there.
   function keeper.lose(id, name)
-    if redis.call('HGET', key.room(name), 'out') == id then advance(name) end
+    if try('HGET', key.room(name), 'out') == id then advance(name) end
   end
 
   -- A gate may have opened: the first room there that has nobody in front goes on. False where none does.
   function keeper.wake(gate_id)
+    local in_front, has_moved = {}, false
     for _ = 1, LONGEST do
-      local name = redis.call('ZRANGE', key.rooms(gate_id), 0, 0)[1]
-      if not name then
-        redis.call('ZREM', key.gates(), gate_id)
-        return false
-      end
-      redis.call('ZREM', key.rooms(gate_id), name)
-      local out = redis.call('HGET', key.room(name), 'out')
-      local before = out and fields(out, 'status', 'pass')
-      if not (before and before[1] == 'PENDING' and before[2] == name) then
-        if advance(name) > 0 then return true end
-        if redis.call('ZSCORE', key.rooms(gate_id), name) then return false end
+      local name = (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
+      if not name then break end
+      try('ZREM', key.rooms(gate_id), name)
+      local out = try('HMGET', key.room(name), 'out', 'out_at') or {}
+      local before = out[1] and fields(out[1], 'status', 'pass')
+      -- Who was put forward and is not taken for so long, perhaps as its queue is paused, keeps nobody else back.
+      local is_near = at - (tonumber(out[2] or nil) or 0) < RECHECK
+      if is_near and before and before[1] == 'PENDING' and before[2] == name then
+        in_front[#in_front + 1] = name
+      elseif advance(name) > 0 then
+        has_moved = true
+        break
+      elseif try('ZSCORE', key.rooms(gate_id), name) then
+        break
       end
     end
-    return false
+    for _, name in ipairs(in_front) do try('ZADD', key.rooms(gate_id), 'NX', stamp(at), name) end
+    if redis.call('EXISTS', key.rooms(gate_id)) == 0 then try('ZREM', key.gates(), gate_id) end
+    return has_moved
+  end
+
+  -- When a rate allows the next start: its note, as far as the limit that holds now can have made it so late.
+  function keeper.next_start(gate_id)
+    local tat = tonumber(try('HGET', key.gate(gate_id), 'tat') or nil) or 0
+    local name = tat > at and (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
+    local _, task = nil, nil
+    if name then _, task = first_of(name) end
+    if not task then return tat end
+    local value
+    for _, gate in ipairs(gates_of(task)) do
+      if gate.id == gate_id then value = gate.value end
+    end
+    if tat <= at + (value or 0) then return tat end
+    tat = value and at + value or at
+    try('HSET', key.gate(gate_id), 'tat', stamp(tat))
+    return tat
   end
 
   -- A task has passed: it takes its slots, and the next one of its room may follow. The names of its slots, '' for none.
@@ -518,13 +557,13 @@ local function gatekeeper(at)
     local held = {}
     for _, gate in ipairs(task.stood_at) do
       if gate.kind == 'slots' then
-        redis.call('ZADD', key.slots(gate.id), stamp(at), id)
+        try('ZADD', key.slots(gate.id), stamp(at), id)
         held[#held + 1] = gate.id
       elseif gate.kind == 'rate' then
         local tat = state_of(gate).tat
-        redis.call('HSET', key.gate(gate.id), 'tat', stamp(tat))
-        redis.call('EXPIRE', key.gate(gate.id), math.ceil(tat - at) + 60)
-        if redis.call('EXISTS', key.rooms(gate.id)) == 1 then look_later(gate, math.max(tat, at)) end
+        try('HSET', key.gate(gate.id), 'tat', stamp(tat))
+        try('EXPIRE', key.gate(gate.id), math.ceil(tat - at) + 60)
+        if try('EXISTS', key.rooms(gate.id)) == 1 then look_later(gate, math.max(tat, at)) end
       end
     end
     if task.pass then
@@ -537,31 +576,39 @@ local function gatekeeper(at)
   -- A task has to wait. One that was put forward takes its old place again.
   function keeper.hold(id, task, stopped)
     local name = stopped.room
-    local place = task.place
+    local place = tonumber(task.place or nil) and task.place
     if not place then
-      local seq = redis.call('HINCRBY', key.room(name), 'seq', 1)
+      local seq = try('HINCRBY', key.room(name), 'seq', 1) or 0
       place = string.format('%.0f', (9 - tonumber(lane_of(task.lane) or NORMAL_PRIORITY)) * 1e12 + seq)
     end
-    redis.call('ZADD', key.waiting(name), place, id)
+    try('ZADD', key.waiting(name), place, id)
     redis.call('HSET', key.task(id), 'status', 'WAITING', 'room', name, 'place', place, 'more', 1,
       'updated_at', stamp(at))
     emit(id, 'waiting', ',"status":"WAITING","room":"' .. name .. '","at":' .. when(at) .. '}')
     if task.pass then
       redis.call('HDEL', key.task(id), 'pass')
-      if redis.call('HGET', key.room(name), 'out') == id then redis.call('HDEL', key.room(name), 'out') end
+      if try('HGET', key.room(name), 'out') == id then try('HDEL', key.room(name), 'out') end
     end
     if stopped.gate then register(name, stopped.gate) end
+  end
+
+  -- A queue may give something again: one of those who wait for it looks, and one of its quarantine.
+  function keeper.ring_queue(queue)
+    local bells = {key.bell(queue)}
+    if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
+    for _, bell in ipairs(bells) do
+      if (length(bell) or BELL_CAP) < BELL_CAP then redis.call('LPUSH', bell, '1') end
+    end
   end
 
   -- The run of a task is over: what it had taken is free.
   function keeper.leave(id, held)
     for gate_id in string.gmatch(held, '%S+') do
-      local state, freed = states[gate_id], redis.call('ZREM', key.slots(gate_id), id)
+      local state, freed = states[gate_id], try('ZREM', key.slots(gate_id), id) or 0
       if state and state.used then state.used = state.used - freed end
       local queue = string.match(gate_id, '^queue/(.*)$')
       if queue then
-        local bell = key.bell(queue)
-        if (length(bell) or BELL_CAP) < BELL_CAP then redis.call('LPUSH', bell, '1') end
+        keeper.ring_queue(queue)
       else
         keeper.wake(gate_id)
       end
@@ -577,12 +624,23 @@ local function is_unbegun(status)
 end
 
 -- Takes a task that has not begun out of the place that its state names.
-local function leave_wait(id, task, at)
+local function leave_wait(id, task)
   if task.status == 'PENDING' then leave_line(id, task.queue, task.lane)
   elseif task.status == 'WAITING' then take_out(key.waiting(task.room or ''), id)
   else take_out(key.delayed(), id)
   end
-  if task.pass then gatekeeper(at).lose(id, task.pass) end
+end
+
+-- Of tasks that are over before they have run, those who had been put forward let the next ones of their rooms go on. Only
+-- when all are over: the next one may be among them.
+local function let_others_pass(ended, at)
+  local keeper = nil
+  for _, one in ipairs(ended) do
+    if one[2].pass then
+      keeper = keeper or gatekeeper(at)
+      keeper.lose(one[1], one[2].pass)
+    end
+  end
 end
 
 -- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank; with what

@@ -20,7 +20,7 @@ redis.call('LTRIM', ready, 0, -(#ids + 1))
 for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
   end_unrun(id, task, 'CANCELLED', keep, at)
-  if task.pass then gatekeeper(at).lose(id, task.pass) end
 end
+let_others_pass(waiting, at)
 ring()
 return {#waiting, redis.call('LLEN', ready)}

@@ -25,6 +25,8 @@ end
 
 pass_full_memory(KEYS[4])
 local done = {}
+-- What it may have taken for a run that is nowhere is free.
+if is_stray or task.state == 'CANCELLED' and not task.claimed then close_run(id, at) end
 for _, place in ipairs(surplus) do
   -- A list keeps the one that is next to be taken.
   if place.kind == 'list' then redis.call('LREM', place.key, place.spare, id) end
@@ -33,8 +35,8 @@ for _, place in ipairs(surplus) do
   done[#done + 1] = 'taken out of ' .. place.name .. (place.spare < place.times and ' but once' or '')
 end
 if is_missing and home == 'ready' then
+  redis.call('HDEL', KEYS[1], 'room', 'place')
   make_ready(id, task.queue, task.lane, 'RPUSH', at)
-  ring()
   done[#done + 1] = 'made ready at the head of its queue'
 elseif is_missing and home == 'delayed' then
   delay(id, task.due or at)
@@ -51,4 +53,5 @@ elseif task.life then
   redis.call('PERSIST', KEYS[1])
   done[#done + 1] = 'to be kept'
 end
+ring()
 return done

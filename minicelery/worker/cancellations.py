@@ -51,7 +51,7 @@ class Cancellations:
         self._in_hand = in_hand
         self._interrupt = interrupt
         self._to_interrupt: set[Pair] = set()
-        self._cancelled: OrderedDict[Pair, None] = OrderedDict()
+        self._cancelled: OrderedDict[Pair, str] = OrderedDict()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cancellations", daemon=True)
 
@@ -98,7 +98,7 @@ class Cancellations:
         """Look at all that is in hand."""
         pairs = self._in_hand()
         for pair, order in zip(pairs, self._inspector.orders(pairs), strict=True):
-            if order and pair not in self._cancelled:
+            if order and self._cancelled.get(pair) not in (order, "interrupt"):
                 self._note(pair, order)
         self._trouble.over()
 
@@ -108,7 +108,7 @@ class Cancellations:
         self._note((task_id, token), order)
 
     def _note(self, pair: Pair, order: str) -> None:
-        self._cancelled[pair] = None
+        self._cancelled[pair] = order
         while len(self._cancelled) > _MOST:
             self._cancelled.popitem(last=False)
         if order == "interrupt":

@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from minicelery import MiniCelery
 from minicelery.connection import Clients
+from minicelery.errors import ForeignData
 from minicelery.message import Delivery, Message
 from minicelery.options import task_settings
 from minicelery.states import FINISHED, Status
@@ -269,6 +271,136 @@ def test_what_a_foreign_hand_has_left_in_the_slots_is_given_back(desk: Desk, clo
     assert ids(desk) == ["a"]
 
 
+def test_a_batch_that_ends_the_one_in_front_and_the_next_lets_the_others_go_on(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", "d", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    desk.settle(delivery)
+    assert desk.where("b") == ["PENDING", "ready"]
+
+    assert desk.broker.cancel(["b", "c"]) == [Status.CANCELLED] * 2
+
+    desk.lawful()
+    assert ids(desk) == ["d"]
+
+
+def test_a_batch_that_expires_lets_the_others_go_on(desk: Desk, clock: Clock) -> None:
+    late = more(concurrency=1)[:-1] + ',"expires_in":"5"}'
+    desk.submit("a", more=more(concurrency=1))
+    desk.submit("b", "c", more=late)
+    desk.submit("d", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    desk.settle(delivery)
+
+    clock.go_on(6)
+    assert desk.broker.expire()[0] == 2
+
+    desk.lawful()
+    assert ids(desk) == ["d"]
+
+
+def test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(concurrency=1))
+    delivery = desk.take()
+    desk.submit("c", queue="other", more=more(concurrency=1))
+    desk.claim(count=5, queues=("default", "other"))
+    desk.app.limits.pause_queue("default")
+    desk.settle(delivery)
+    assert desk.where("b") == ["PENDING", "ready"]
+
+    clock.go_on(5)
+    desk.broker.admit()
+
+    assert ids(desk, queues=("default", "other")) == ["c"]
+    desk.lawful()
+
+
+def test_who_was_put_forward_and_is_gone_is_not_waited_for(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", "c", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    desk.settle(delivery)
+    desk.app.clients.commands.delete(desk.app.keys.task("b"))
+
+    clock.go_on(5)
+    desk.broker.admit()
+
+    assert ids(desk) == ["c"]
+
+
+# ---- keys of other programs ---------------------------------------------------------------------
+
+FOREIGN = ("slots:slots/add", "rooms:slots/add", "room:slots/add", "waiting:slots/add", "gates", "controls")
+
+
+@pytest.mark.parametrize("where", FOREIGN)
+@pytest.mark.parametrize("end", ["settle", "release", "recover", "cancel", "admit", "purge", "claim"])
+def test_a_key_that_another_program_has_taken_loses_no_task(desk: Desk, clock: Clock, where: str, end: str) -> None:
+    desk.submit("a", "b", "c", more=more(concurrency=1))
+    delivery = desk.take()
+    ids(desk)
+    desk.submit("plain", name="other")
+    if end not in ("settle", "release", "recover"):
+        desk.settle(delivery)
+    commands, key = desk.app.clients.commands, f"{desk.app.keys.prefix}{where}"
+    commands.delete(key)
+    commands.set(key, "of another program")
+
+    with suppress(ForeignData):
+        match end:
+            case "settle":
+                assert desk.settle(delivery)
+            case "release":
+                assert desk.broker.release("w", [(delivery.id, delivery.token)]) == [True]
+            case "recover":
+                assert desk.broker.recover("w", ["a"]).ready == 1
+            case "cancel":
+                assert desk.broker.cancel(["b"]) == [Status.CANCELLED]
+            case "purge":
+                desk.broker.purge("default", 5)
+            case "admit":
+                clock.go_on(5)
+                desk.broker.admit()
+            case "claim":
+                desk.claim(count=9)
+    if end == "recover":
+        desk.hire("w", lease=1e6)
+
+    assert commands.get(key) == "of another program"
+    states = {task: desk.where(task) for task in ("a", "b", "c", "plain")}
+    lost = {task: found for task, found in states.items() if found[0] == "PENDING" and "ready" not in found}
+    assert lost == {}
+    commands.delete(key)  # whoever put it there has taken it away again
+    list(desk.app.doctor.repair(0))
+    desk.lawful()
+    taken = desk.claim(count=9, costs={"add": 1, "other": 1}, budget=99).deliveries
+    assert "plain" in [one.id for one in taken] or desk.where("plain") == ["CANCELLED"]
+
+
+def test_what_the_doctor_makes_ready_holds_no_slot(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_queue("default", concurrency=1)
+    desk.submit("a")
+    desk.take()
+    desk.app.clients.commands.delete(desk.app.keys.claimed("w"))
+
+    assert [str(done.done) for done in desk.app.doctor.repair(0)] == ["made ready at the head of its queue"]
+
+    assert ids(desk) == ["a"]
+
+
+def test_a_slot_of_a_queue_whose_task_is_gone_is_given_back(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_queue("default", concurrency=1)
+    desk.submit("a", "b")
+    desk.take()
+    desk.app.clients.commands.delete(desk.app.keys.task("a"))
+    assert ids(desk) == []
+
+    desk.broker.admit()
+
+    assert ids(desk) == ["b"]
+
+
 # ---- what operators set ---------------------------------------------------------------------------
 
 
@@ -286,6 +418,30 @@ def test_a_limit_can_be_set_for_a_name_that_has_none(desk: Desk, clock: Clock) -
     assert ids(desk) == ["a"]
     clock.go_on(1)
     desk.broker.admit()
+    assert ids(desk) == ["b"]
+
+
+@pytest.mark.parametrize("key", ["", "acme"])
+def test_a_rate_that_is_raised_holds_for_who_waits_already(desk: Desk, clock: Clock, key: str) -> None:
+    desk.submit("a", "b", more=more(key, rate_limit="1/d"))
+    assert ids(desk) == ["a"]
+
+    desk.app.limits.set_task("add", rate="1/s")
+    assert desk.broker.admit() == 1
+    clock.go_on(1)
+    desk.broker.admit()
+
+    assert ids(desk) == ["b"]
+
+
+def test_a_rate_that_is_taken_away_holds_nobody_any_more(desk: Desk, clock: Clock) -> None:
+    desk.app.limits.set_task("add", rate="1/d")
+    desk.submit("a", "b")
+    assert ids(desk) == ["a"]
+
+    desk.app.limits.clear_task("add")
+    desk.broker.admit()
+
     assert ids(desk) == ["b"]
 
 

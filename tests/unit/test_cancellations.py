@@ -207,3 +207,23 @@ def test_a_run_that_has_ended_is_not_waited_for(
 
     wait_until(lambda: not heard._to_interrupt, what="that nobody asks again")
     assert runs.interrupted == []
+
+
+def test_an_interruption_whose_word_was_lost_is_asked_for(
+    listen: Listen,
+    fake_app: MiniCelery,
+    running: Delivery,
+    hand: list[Pair],
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_RECHECK", 0.05)
+    heard, run = listen(), (running.id, running.token)
+    hand.append(run)
+    runs.inside.add(run)
+    fake_app.cancel(["t"])
+    wait_until(lambda: heard.has(running), what="the first word")
+
+    fake_app.clients.commands.hset(fake_app.keys.task("t"), "order", "interrupt")
+
+    wait_until(lambda: runs.interrupted == [run], what="the interruption")
