@@ -639,7 +639,12 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         waiting = [task for task in self._unfinished() if task not in self.held]
         if waiting:
-            self.desk.broker.cancel([data.draw(st.sampled_from(sorted(waiting)))])
+            some = st.lists(st.sampled_from(sorted(waiting)), min_size=1, max_size=4, unique=True)
+            self.desk.broker.cancel(data.draw(some))
+
+    @rule(source=st.sampled_from(["default", "other"]))
+    def a_queue_is_moved(self, source: str) -> None:
+        self.app.limits.move(source, "other" if source == "default" else "default")
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 2.5]))
     def time_goes_on(self, seconds: float) -> None:
