@@ -126,7 +126,8 @@ def run(options: LimitOptions, folder: Path) -> Figures:
         ends = time.time() + options.seconds
         deaths: dict[int, float] = {}
         while time.time() < ends:
-            time.sleep(chance.uniform(0.5, 1.5) * (options.pause or options.seconds))
+            pause = chance.uniform(0.5, 1.5) * options.pause if options.pause else options.seconds
+            time.sleep(max(0.0, min(pause, ends - time.time())))
             if options.pause and time.time() < ends:
                 victim = chance.randrange(options.killed)
                 deaths |= _kill(workers[victim])
