@@ -47,7 +47,6 @@ elseif is_missing then
 end
 if task.life == 'forever' then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep * 1000))
-  redis.call('HDEL', KEYS[1], 'keep')
   done[#done + 1] = 'to expire as results do'
 elseif task.life then
   redis.call('PERSIST', KEYS[1])

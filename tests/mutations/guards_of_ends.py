@@ -44,7 +44,7 @@ GUARDS_OF_ENDS = (
         "a repair leaves a cancelled task in the hands of nobody",
         "it can never be forgotten",
         f"{_LUA}/repair.lua",
-        "  redis.call('HDEL', KEYS[1], 'keep')\n",
+        "if is_stray or task.state == 'CANCELLED' and not task.claimed then close_run(id, at) end\n",
         "",
         (f"{_CANCELLING}::test_what_a_worker_that_is_gone_left_cancelled_is_put_right_by_the_doctor",),
     ),
