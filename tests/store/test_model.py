@@ -3,7 +3,6 @@
 The law that every task is in exactly one place is checked after every step, and so is every place's content.
 """
 
-import hashlib
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,13 +20,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from minicelery import MiniCelery, scripts
+from minicelery import MiniCelery
 from minicelery.connection import Clients
 from minicelery.handover import Claim, Recovery, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.options import more_of
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
+from tests.store.clock import install
 from tests.tapped import Tapped
 
 IDS = ("a", "b", "c", "d", "e")
@@ -530,19 +530,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_the_law_holds_after_every_step(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = scripts.load
-
-    def with_a_clock_of_ours(name: str) -> scripts.Script:
-        text = original(name).text
-        clock = "local function now() return tonumber(redis.call('GET', prefix .. 'clock')) end"
-        start = text.find("local function now()")
-        if start < 0:
-            return original(name)
-        end = text.index("\nend\n", start) + len("\nend\n")
-        text = f"{text[:start]}{clock}\n{text[end:]}"
-        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(scripts, "load", with_a_clock_of_ours)
+    install(monkeypatch)
     monkeypatch.setattr(Machine, "clients", real_clients, raising=False)
     run_state_machine_as_test(
         Machine,
