@@ -33,7 +33,13 @@ class Packed(Scripts):
         self.calls: list[bytes] = []
 
     def run_all(
-        self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None, *, apart: bool = False
+        self,
+        names: Sequence[str],
+        parts: Iterable[Part],
+        confirm: float | None = None,
+        *,
+        apart: bool = False,
+        brisk: bool = False,
     ) -> list[Any]:
         answers = []
         for name, (keys, args) in zip(names, parts, strict=True):

@@ -39,7 +39,8 @@ class Broker:
 
         Raises ``NotReplicated`` where a replica is to confirm them, and none has in time; ``IdempotencyKeyReused``.
         """
-        return _states(self._scripts.run("enqueue", *self._enqueue(messages), self._confirm))
+        part = self._enqueue(messages)
+        return _states(self._scripts.run("enqueue", *part, self._confirm, brisk=len(messages) == 1))
 
     def enqueue_each(self, batches: Iterable[Sequence[Message]]) -> Iterator[list[Answer]]:
         """``enqueue`` for one batch after the other, where the next is sent before the answer to the last is here.

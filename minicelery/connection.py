@@ -96,6 +96,10 @@ class Pool(redis.BlockingConnectionPool):
         whether the server has closed it meanwhile takes as long as a tenth of a call."""
         return self._lend(_open_unless_fresh)
 
+    def is_in_demand(self) -> bool:
+        """Whether more than one connection is lent: other threads have use for the processor meanwhile."""
+        return self.max_connections - len(self.pool.queue) > 1
+
     def _lend(self, prepare: Callable[[Any], object]) -> Any:
         self._checkpid()
         try:
@@ -144,13 +148,19 @@ def _open(connection: Any) -> None:
 
 
 def exchange(
-    client: Client, commands: Iterable[Sequence[Any]], *, will_repeat: bool = False, apart: bool = False
+    client: Client,
+    commands: Iterable[Sequence[Any]],
+    *,
+    will_repeat: bool = False,
+    apart: bool = False,
+    brisk: bool = False,
 ) -> list[Any]:
     """The answers to commands, all sent before the first is read; where Redis refuses one, its error stands for the
     answer. They go out in one write or, ``apart``, each in one before the next command is made.
 
     Does what a pipeline of redis-py's does, for a fraction of the work. Nothing is ever sent twice. Who ``will_repeat``
-    what fails may meet a connection that the server has just closed.
+    what fails may meet a connection that the server has just closed; where the answers are ``brisk``, a thread that is
+    alone here stays awake for them.
     """
     if not commands:
         return []
@@ -166,6 +176,8 @@ def exchange(
             packed = [connection.pack_command(*command) for command in commands]
             connection.send_packed_command([b"".join(chain.from_iterable(packed))])
             sent = len(packed)
+        if brisk and isinstance(pool, Pool) and not pool.is_in_demand():
+            connection.expect_soon()
         return [_answer(connection) for _ in range(sent)]
     except BaseException:
         connection.disconnect()  # what is still on its way is no answer to the next question

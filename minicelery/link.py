@@ -2,7 +2,9 @@
 
 import os
 import re
+import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,12 @@ CONNECT_TIMEOUT = 1.2
 #: Seconds after which a peer that acknowledges nothing is given up. The kernel sees to it, however slow a server is.
 _SILENT_PEER = 2.5
 _SENTINEL_TIMEOUT = 0.5
+
+#: Seconds for which an answer is looked for before the thread goes to sleep until it is there. A server on this machine
+#: answers a submission in half of it; to sleep and to be woken takes as long again.
+_BRISK = 100e-6
+#: For how many answers nobody looks after one that did not come so soon.
+_CALM = 100
 
 # redis-py cuts off the code of an answer for which it has a class.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
@@ -69,6 +77,9 @@ class _Wary:
 
     used_at = float("-inf")  #: when it was last given back, on the monotonic clock
 
+    def expect_soon(self) -> None:
+        """Called where an answer is likely to be here in a moment, and nothing else to be done meanwhile."""
+
     def on_connect_check_health(self: Any, check_health: bool = True) -> None:
         self._sock.settimeout(self.socket_connect_timeout)
         super().on_connect_check_health(check_health)  # type: ignore[misc]
@@ -94,6 +105,22 @@ class _Wary:
 
 class _Plain(_Wary):
     """A connection without TLS."""
+
+    _calm = 0
+
+    def expect_soon(self: Any) -> None:
+        """Look whether the answer is here, instead of going to sleep at once. If it was not within ``_BRISK``, as where
+        the server is far away, most further answers are slept for."""
+        if self._calm or not self._sock:
+            self._calm = max(0, self._calm - 1)
+            return
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        end = time.monotonic() + _BRISK
+        while not poll.poll(0):
+            if time.monotonic() >= end:
+                self._calm = _CALM
+                return
 
     def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
         """As redis-py does it, without asking first whether the kernel would take what it takes at once."""

@@ -58,14 +58,23 @@ class Scripts:
         self._world = world
         self._patience = patience
 
-    def run(self, name: str, keys: Sequence[str], args: Sequence[Any], confirm: float | None = None) -> Any:
+    def run(
+        self, name: str, keys: Sequence[str], args: Sequence[Any], confirm: float | None = None, *, brisk: bool = False
+    ) -> Any:
         """The script's answer. With ``confirm``, a replica must have all of it within so many seconds, or
-        ``NotReplicated`` is raised; the script must then have written something, even when it is a repeat."""
-        [answer] = self.run_all((name,), ((keys, args),), confirm)
+        ``NotReplicated`` is raised; the script must then have written something, even when it is a repeat. ``brisk``
+        says that the server has little to do for it."""
+        [answer] = self.run_all((name,), ((keys, args),), confirm, brisk=brisk)
         return answer
 
     def run_all(
-        self, names: Sequence[str], parts: Iterable[Part], confirm: float | None = None, *, apart: bool = False
+        self,
+        names: Sequence[str],
+        parts: Iterable[Part],
+        confirm: float | None = None,
+        *,
+        apart: bool = False,
+        brisk: bool = False,
     ) -> list[Any]:
         """The answers of several scripts, sent one behind the other in one round trip; ``apart``, what one is given is
         made when the one before it is on its way.
@@ -81,7 +90,7 @@ class Scripts:
             pause = _FIRST_PAUSE
             while True:
                 try:
-                    return self._send(scripts, chain([*made], source), made, confirm, apart=apart)
+                    return self._send(scripts, chain([*made], source), made, confirm, apart=apart, brisk=brisk)
                 except RedisError as error:
                     if not is_passing(error):
                         raise
@@ -137,13 +146,14 @@ class Scripts:
         confirm: float | None,
         *,
         apart: bool,
+        brisk: bool,
     ) -> list[Any]:
         """Send each script by its name, and by its text where the server does not know it; asks in the same round
         trip for a replica that has what they wrote."""
         wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
         calls = zip(scripts, parts, strict=True)
         named = ((b"EVALSHA", script.sha, *self._words(part)) for script, part in calls)
-        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart)
+        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart, brisk=brisk and not wait)
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
             again = [(b"EVAL", scripts[place].text, *self._words(made[place])) for place in forgotten]

@@ -1,6 +1,7 @@
 """Clients of Redis: what they do when the link fails."""
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from minicelery.config import Config
 from minicelery.connection import Clients, connect, exchange, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
-from minicelery.link import NoMaster, TcpLink
+from minicelery.link import _CALM, NoMaster, TcpLink
 from tests.conftest import make_app
 from tests.stack import wait_until
 
@@ -316,4 +317,76 @@ def test_who_listens_does_not_ask_for_notices_of_maintenance() -> None:
 
     assert pool.connection_kwargs["protocol"] == 3
     assert not pool.maint_notifications_enabled()
+    clients.close()
+
+
+class Polls:
+    """Counts who asks the kernel whether an answer is there, and says that it is after so many times."""
+
+    def __init__(self, answered_at: float) -> None:
+        self.asked = 0
+        self._answered_at = answered_at
+
+    def register(self, descriptor: int, event: int) -> None:
+        assert event == select.POLLIN
+
+    def poll(self, timeout: int) -> list[tuple[int, int]]:
+        assert timeout == 0
+        self.asked += 1
+        return [(0, select.POLLIN)] if self.asked >= self._answered_at else []
+
+
+@pytest.fixture
+def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Polls]:
+    def install(answered_at: float) -> Polls:
+        polls = Polls(answered_at)
+        stand_in = SimpleNamespace(poll=lambda: polls, POLLIN=select.POLLIN)
+        monkeypatch.setattr("minicelery.link.select", stand_in)
+        return polls
+
+    return install
+
+
+def test_who_is_alone_stays_awake_for_a_brisk_answer(
+    server: EmbeddedServer, polls: Callable[[float], Polls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minicelery.link._BRISK", 60.0)
+    clients = connect(Config(redis_url=server.url, pool_size=2))
+    exchange(clients.commands, [("PING",)])
+    seen = polls(3)
+
+    assert exchange(clients.commands, [("ECHO", "here")]) == ["here"]
+    assert seen.asked == 0
+    assert exchange(clients.commands, [("ECHO", "here")], brisk=True) == ["here"]
+    assert seen.asked == 3
+    clients.close()
+
+
+def test_nobody_stays_awake_where_other_threads_have_connections_too(
+    server: EmbeddedServer, polls: Callable[[float], Polls]
+) -> None:
+    clients = connect(Config(redis_url=server.url, pool_size=2))
+    other = clients.commands.connection_pool.get_connection()
+    seen = polls(1)
+
+    assert exchange(clients.commands, [("PING",)], brisk=True) == ["PONG"]
+    assert seen.asked == 0
+
+    clients.commands.connection_pool.release(other)
+    exchange(clients.commands, [("PING",)], brisk=True)
+    assert seen.asked == 1
+    clients.close()
+
+
+def test_after_an_answer_that_came_late_most_are_slept_for(
+    server: EmbeddedServer, polls: Callable[[float], Polls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minicelery.link._BRISK", 0.0)
+    clients = connect(Config(redis_url=server.url, pool_size=1))
+    seen = polls(float("inf"))
+
+    for _ in range(2 * (_CALM + 1)):
+        exchange(clients.commands, [("PING",)], brisk=True)
+
+    assert seen.asked == 2
     clients.close()
