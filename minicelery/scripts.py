@@ -153,7 +153,8 @@ class Scripts:
         wait = [] if confirm is None else [("WAIT", 1, round(confirm * 1000))]
         calls = zip(scripts, parts, strict=True)
         named = ((b"EVALSHA", script.sha, *self._words(part)) for script, part in calls)
-        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart, brisk=brisk and not wait)
+        brisk = brisk and not wait
+        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart, brisk=brisk)
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
             again = [(b"EVAL", scripts[place].text, *self._words(made[place])) for place in forgotten]

@@ -15,22 +15,46 @@
 -- event queued | scheduled
 local at = now()
 
--- By far the most frequent call is one task that is new and has not to wait. It needs little of what is defined below.
-if #KEYS == 1 and ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == '' and redis.call('EXISTS', KEYS[1]) == 0 then
-  local id, queue = ARGV[2], ARGV[6]
-  local ready, bell = key.queue(queue), key.bell(queue)
+-- Most calls have one task that is new and has not to wait, or many such tasks of one queue. They need little of what is
+-- defined below.
+local WIDTH, QUEUE = 9, ARGV[6]
+local is_one, is_plain = #KEYS == 1, ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == ''
+if is_plain and not is_one then
+  local met = {}
+  for base = 2, #ARGV, WIDTH do
+    local is_first = not met[ARGV[base]]
+    met[ARGV[base]] = true
+    is_plain = is_plain and is_first and ARGV[base + 4] == QUEUE
+      and ARGV[base + 6] == '' and ARGV[base + 7] == '' and ARGV[base + 8] == ''
+  end
+end
+if is_plain and redis.call('EXISTS', unpack(KEYS)) == 0 then
+  local ready, bell = key.queue(QUEUE), key.bell(QUEUE)
   local waiting, rings = redis.pcall('LLEN', ready), redis.pcall('LLEN', bell)
   if type(waiting) == 'number' and type(rings) == 'number' then
-    write_task(id, ARGV[3], ARGV[4], ARGV[5], queue, ARGV[7], 'PENDING', at)
-    emit_queued(id, queue, at)
-    redis.call('LPUSH', ready, id)
-    if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
-    return 'PENDING'
+    if is_one then
+      write_task(ARGV[2], ARGV[3], ARGV[4], ARGV[5], QUEUE, ARGV[7], 'PENDING', at)
+      emit_queued(ARGV[2], QUEUE, at)
+      redis.call('LPUSH', ready, ARGV[2])
+      if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
+      return 'PENDING'
+    end
+    local ids, times = {}, {}
+    for base = 2, #ARGV, WIDTH do
+      local id = ARGV[base]
+      write_task(id, ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], QUEUE, ARGV[base + 5], 'PENDING', at)
+      emit_queued(id, QUEUE, at)
+      ids[#ids + 1] = id
+      if rings + #ids <= BELL_CAP then times[#ids] = '1' end
+    end
+    call_with_all('LPUSH', ready, ids)
+    call_with_all('LPUSH', bell, times)
+    return 'PENDING' .. string.rep(' PENDING', #ids - 1)
   end
 end
 
 -- (Here the rest of the prelude goes.)
-local WIDTH, SECONDS_KNOWN = 9, 60
+local SECONDS_KNOWN = 60
 local NOTHING = {}
 local answers, fresh, joined, changed, seen, held = {}, {}, {}, {}, {}, {}
 local there_before, known_by

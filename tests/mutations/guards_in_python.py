@@ -18,7 +18,7 @@ _CLOCK = (
         "the scripts take the time from their caller",
         "machines whose clocks differ take each other's tasks away",
         "minicelery/scripts.py",
-        "        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart)\n",
+        "        answers = exchange(self._client, chain(named, wait), will_repeat=True, apart=apart, brisk=brisk)\n",
         "        import time\n"
         "        clock = \"{'%.0f', '0'}\" % time.time()\n"
         "        texts = [script.text.replace(\"redis.call('TIME')\", clock) for script in scripts]\n"

@@ -64,6 +64,22 @@ def test_the_same_id_twice_in_one_batch_is_one_task(desk: Desk) -> None:
     assert desk.where("t") == ["PENDING", "ready"]
 
 
+def test_a_batch_for_several_queues_goes_to_each(desk: Desk) -> None:
+    desk.hire("w")
+    desk.broker.enqueue([desk.message("a"), desk.message("m", "mail"), desk.message("b")])
+
+    assert [delivery.id for delivery in desk.claim(count=3).deliveries] == ["a", "b"]
+    assert [delivery.id for delivery in desk.claim(count=3, queues=("mail",)).deliveries] == ["m"]
+    desk.lawful()
+
+
+def test_a_batch_rings_for_each_of_its_tasks_until_the_bell_is_full(desk: Desk) -> None:
+    bell = desk.app.keys.bell("default")
+    for count, rings in ((30, 30), (50, 80), (40, 100), (3, 100)):
+        desk.broker.enqueue([desk.message(f"{rings}-{number}-{count}") for number in range(count)])
+        assert desk.app.clients.commands.llen(bell) == rings
+
+
 def test_tasks_are_claimed_in_the_order_of_submission(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("a", "b", "c", "d")
