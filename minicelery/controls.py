@@ -65,17 +65,25 @@ def list_limits(app: MiniCelery) -> None:
 @_of_queue_or_task
 @click.option("--rate", metavar="RATE", help="Starts in a period, such as 100/m; of a task's name only.")
 @click.option("--concurrency", type=int, metavar="N", help="Runs at the same time.")
-def set_limits(app: MiniCelery, queue: str | None, task: str | None, rate: str | None, concurrency: int | None) -> None:
+@click.option("--ageing", type=float, metavar="SECONDS", help="Of a queue: what priority 0 waits longer, at most.")
+def set_limits(
+    app: MiniCelery,
+    queue: str | None,
+    task: str | None,
+    rate: str | None,
+    concurrency: int | None,
+    ageing: float | None,
+) -> None:
     """Limit a queue, or the tasks of a name. It goes before what the code declares."""
     kind, name = _subject(queue, task)
+    if kind == "queue" and rate is not None:
+        raise InvalidInput("a queue has no rate; limit the tasks of a name: --task")
+    if kind == "task" and ageing is not None:
+        raise InvalidInput("only what waits in a queue ages: --queue")
     if kind == "task":
         app.limits.set_task(name, rate=rate, concurrency=concurrency)
-    elif rate is not None:
-        raise InvalidInput("a queue has no rate; limit the tasks of a name: --task")
-    elif concurrency is None:
-        raise InvalidInput("nothing to set; give --concurrency")
     else:
-        app.limits.set_queue(name, concurrency=concurrency)
+        app.limits.set_queue(name, concurrency=concurrency, ageing=ageing)
     _show(app, kind, name)
 
 

@@ -12,6 +12,7 @@ from .inspector import Inspector
 from .keys import HIGHEST_PRIORITY
 from .names import check_name, check_queue
 from .options import check_concurrency
+from .queue_settings import ageing_text, checked
 from .rates import interval_of, rate_of
 
 _MOST_WORDS = 200
@@ -35,6 +36,7 @@ class Control:
     rate: str | None = None
     concurrency: int | None = None
     pause: Pause | None = None
+    ageing: float | None = None
 
 
 class Limits:
@@ -64,10 +66,15 @@ class Limits:
             self._broker.control(f"slots/{name}", str(slots))
         return self.of("task", name)
 
-    def set_queue(self, queue: str, *, concurrency: int) -> Control:
-        """Limit how many tasks of a queue run at the same time, in all workers together."""
+    def set_queue(self, queue: str, *, concurrency: int | None = None, ageing: float | None = None) -> Control:
+        """Limit how many tasks of a queue run at the same time, in all workers together; let those that wait there age,
+        see ``QueueSettings``. None leaves it as it is."""
         check_queue(queue)
-        self._broker.control(f"queue/{queue}", str(check_concurrency(concurrency)))
+        settings = checked(concurrency, ageing)
+        if settings.concurrency is not None:
+            self._broker.control(f"queue/{queue}", str(settings.concurrency))
+        if settings.ageing is not None:
+            self._broker.control(f"ageing/{queue}", ageing_text(settings.ageing))
         return self.of("queue", queue)
 
     def clear_task(self, name: str) -> None:
@@ -77,8 +84,10 @@ class Limits:
             self._broker.control(f"{kind}/{name}", "")
 
     def clear_queue(self, queue: str) -> None:
-        """Take the limit of a queue away."""
-        self._broker.control(f"queue/{check_queue(queue)}", "")
+        """Take away what was set for a queue, but for a pause."""
+        check_queue(queue)
+        for kind in ("queue", "ageing"):
+            self._broker.control(f"{kind}/{queue}", "")
 
     def pause_task(self, name: str, *, by: str = "", reason: str = "") -> None:
         """Let no task of a name begin until it is resumed, in any queue. Those behind them are not held up."""
@@ -147,6 +156,7 @@ def described(control: Control) -> dict[str, Any]:
         "name": control.name,
         "rate_limit": control.rate,
         "concurrency": control.concurrency,
+        "ageing": control.ageing,
         "paused": {"since": since, "by": pause.by, "reason": pause.reason} if pause else None,
     }
 
@@ -162,6 +172,8 @@ def _controls(fields: Mapping[str, str]) -> list[Control]:
                     found.setdefault(("task", name), {})["rate"] = rate_of(float(value))
                 case "slots" | "queue":
                     found.setdefault(("queue" if kind == "queue" else "task", name), {})["concurrency"] = int(value)
+                case "ageing" if 0 < float(value) < 1e9:
+                    found.setdefault(("queue", name), {})["ageing"] = float(value)
                 case "pause" | "pause-queue":
                     subject = ("queue" if kind == "pause-queue" else "task", name)
                     found.setdefault(subject, {})["pause"] = Pause(**codec.decode(value))

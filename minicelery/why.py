@@ -8,7 +8,7 @@ from . import codec
 from .connection import Client, translated
 from .inspector import Inspector, Worker
 from .keys import HIGHEST_PRIORITY, Keys
-from .limits import Limits
+from .limits import Control, Limits
 from .rates import rate_of
 from .record import TaskRecord
 from .states import FINISHED, Status
@@ -54,8 +54,9 @@ class Why:
             elif record.status is Status.WAITING:
                 position, reasons = self._in_its_room(record, now)
             else:
-                position = self._position(record)
-                reasons = [self._in_line(record, position), *self._of_its_queue(record)]
+                control = self._limits.of("queue", record.queue)
+                position = self._position(record, is_ageing=control.ageing is not None)
+                reasons = [*self._in_line(record, position, control.ageing), *self._of_its_queue(record, control)]
         return Explanation(task_id, record.status, position, (*reasons, *self._of_workers(record)))
 
     def _now(self) -> float:
@@ -64,22 +65,28 @@ class Why:
 
     # ---- ready --------------------------------------------------------------------------------
 
-    def _position(self, record: TaskRecord) -> int | None:
-        """The place in its list, those with a higher priority counted in front."""
+    def _position(self, record: TaskRecord, *, is_ageing: bool) -> int | None:
+        """The place in its list, those with a higher priority counted in front; with ageing, none of them, as
+        some are behind it."""
         in_front, ready = 0, self._keys.quarantine(record.queue)
         if not record.quarantined:
             ready = self._keys.priority(record.queue, record.priority)
             higher = range(record.priority + 1, HIGHEST_PRIORITY + 1)
-            in_front = sum(self._client.llen(self._keys.priority(record.queue, one)) for one in higher)
+            if not is_ageing:
+                in_front = sum(self._client.llen(self._keys.priority(record.queue, one)) for one in higher)
         found = self._client.lpos(ready, record.id, rank=-1, maxlen=_MOST_LOOKED_AT)
         return None if found is None else in_front + int(self._client.llen(ready)) - int(found)
 
-    def _in_line(self, record: TaskRecord, position: int | None) -> str:
+    def _in_line(self, record: TaskRecord, position: int | None, ageing: float | None) -> Iterator[str]:
         where = f"in the quarantine of queue:{record.queue}" if record.quarantined else f"in queue:{record.queue}"
-        return f"{position}. {where}" if position else f"far behind {where}"
+        ages = ageing is not None and not record.quarantined
+        where = f"of those with priority {record.priority} {where}" if ages else where
+        yield f"{position}. {where}" if position else f"far behind {where}"
+        if ages and ageing and record.priority < HIGHEST_PRIORITY:
+            ahead = (HIGHEST_PRIORITY - record.priority) * ageing / HIGHEST_PRIORITY
+            yield f"with an ageing of {ageing:g} s, what comes more than {ahead:.1f} s after it is behind it"
 
-    def _of_its_queue(self, record: TaskRecord) -> Iterator[str]:
-        control = self._limits.of("queue", record.queue)
+    def _of_its_queue(self, record: TaskRecord, control: Control) -> Iterator[str]:
         if control.pause:
             yield f"queue {record.queue} is paused{_said(control.pause.by, control.pause.reason)}"
         if control.concurrency is not None:

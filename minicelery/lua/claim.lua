@@ -9,7 +9,8 @@
 --       Never more than `count` tasks, nor more of a queue than one of `share` threads gets if all share what waits there.
 --       All of several have names known to be short, and their run times together are within the budget. The next task is
 --       taken whatever it is, and none is ever passed over: the first one that may not come along ends the batch. Nothing is
---       taken of a later queue, or with a lower priority, while something waits in front of it.
+--       taken of a later queue, or of a later list of one, while something waits in front of it: lists come by their
+--       priority, or with ageing by that and by how long their next task has waited.
 -- =>    {'ok', dropped ids, time, how many were passed by, as they are cancelled, expired or have to wait, task, …}, a task
 --       being {id, token, name, args, kwargs, queue, retry_count, max_retries, time since when it waited, options};
 --       {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
@@ -69,7 +70,7 @@ end
 local costs = {}
 for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
--- Where to look, in order: the lists of each queue, the one of normal priority among the others by its rank.
+-- Where to look, in order: the lists of each queue.
 local is_quarantine, keep = ARGV[11] == '1', string.format('%.0f', tonumber(ARGV[12]) * 1000)
 local WIDTH, sources = is_quarantine and 2 or 3, {}
 -- Nearly always there is none of what only some tasks and queues have.
@@ -78,7 +79,7 @@ for i = 6, is_quarantine and 0 or #KEYS, WIDTH do unusual[#unusual + 1] = KEYS[i
 if redis.call('EXISTS', unpack(unusual)) == 0 then
   for i = 4, #KEYS, WIDTH do sources[#sources + 1] = {ready = KEYS[i], queue = {bell = KEYS[i + 1]}, is_last = true} end
 else
-  sources, has_controls = rare().lists_of(WIDTH, is_quarantine)
+  sources, has_controls = rare().lists_of(WIDTH, is_quarantine, at)
 end
 
 -- Peek: the rightmost id is the next one. Ids without a PENDING task are foreign; they are dropped and told, but for those

@@ -1,7 +1,8 @@
--- control: sets what an operator asks for: a pause or a limit of a queue or of a task's name. No task changes its state.
+-- control: sets what an operator asks for: a pause or a limit of a queue or of a task's name, or the ageing of a queue. No
+--       task changes its state.
 -- KEYS  controls, gates
--- ARGV  prefix, field ('pause/<name>', 'rate/<name>', 'slots/<name>', 'pause-queue/<queue>', 'queue/<queue>'), its value, of a
---       pause the members of a JSON object; '' to take it away
+-- ARGV  prefix, field ('pause/<name>', 'rate/<name>', 'slots/<name>', 'pause-queue/<queue>', 'queue/<queue>',
+--       'ageing/<queue>'), its value, of a pause the members of a JSON object; '' to take it away
 -- =>    the value it had before, '' for none
 --       What waits there is looked at anew, and idle workers of a queue are woken.
 local field, value = ARGV[2], ARGV[3]
@@ -18,7 +19,7 @@ if queue then
   for _, bell in ipairs(bells) do
     for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do redis.call('LPUSH', bell, '1') end
   end
-else
+elseif not string.find(field, '^ageing/') then
   local name = string.match(field, '^%w+/(.*)$')
   local gates = {['pause/' .. name] = true, ['rate/' .. name] = true, ['slots/' .. name] = true}
   -- And those of its keys, as far as somebody waits there.

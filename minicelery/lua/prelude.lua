@@ -643,24 +643,61 @@ local function let_others_pass(ended, at)
   end
 end
 
--- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank; with what
--- an operator has set for the queue, whether it is paused, and how many of its tasks may run at once. Also whether anything
--- is set at all. KEYS as claim has them, `width` for each queue.
-local function lists_of(width, is_quarantine)
+-- Since when the next task of a list waits. What a claim throws out or passes by does not count; where there is nothing else
+-- for as far as this looks, the list comes first, to be cleared, and a key of another program last. One whose turn had come
+-- before, and that was given back or stopped by a limit, waits since it was made: else those behind it would wait anew.
+local function waits_since(ready, at)
+  for place = 1, 20 do
+    local id = redis.pcall('LINDEX', ready, -place)
+    if type(id) == 'table' then return math.huge end
+    local task = id and whole(id, 'expires', 'settled', 'pass')
+    if not id then break end
+    local is_late = task and task.expires and (tonumber(task.expires) or math.huge) <= at
+    if task and task.status == 'PENDING' and not is_late then
+      local had_its_turn = task.pass or task.token ~= '0.' and task.token ~= task.settled
+      return tonumber(had_its_turn and task.created_at or task.updated_at)
+    end
+  end
+  return -math.huge
+end
+
+-- Puts the lists of a queue with ageing, which begin at `first`, into order: a task of priority p counts as if it had come
+-- p ninths of `ageing` seconds earlier.
+local function order_by_age(lists, first, ageing, at)
+  local own = {}
+  for i = first, #lists do
+    local list = lists[i]
+    list.rank = i
+    list.came = waits_since(list.ready, at) - (tonumber(list.priority) or NORMAL_PRIORITY) * ageing / 9
+    own[#own + 1] = list
+  end
+  table.sort(own, function(a, b)
+    if a.came ~= b.came then return a.came < b.came end
+    return a.rank < b.rank
+  end)
+  for i, list in ipairs(own) do lists[first + i - 1] = list end
+end
+
+-- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank, or all of
+-- them by age; with what an operator has set for the queue, whether it is paused, how many of its tasks may run at once, and
+-- its ageing. Also whether anything is set at all. KEYS as claim has them, `width` for each queue.
+local function lists_of(width, is_quarantine, at)
   local lists = {}
   local has_controls = redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash')
   local function add(queue, list, priority) lists[#lists + 1] = {ready = list, queue = queue, priority = priority} end
   local function look_at_controls(queue, ready)
     local name = string.sub(ready, #(is_quarantine and key.quarantine('') or key.queue('')) + 1)
-    local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name)
+    local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name, 'ageing/' .. name)
+    local ageing = tonumber(found[3] or nil)
     queue.gate, queue.limit = 'queue/' .. name, tonumber(found[2] or nil)
+    if ageing and ageing > 0 and ageing < 1e9 then queue.ageing = ageing end
     if queue.limit then queue.limit = queue.limit - redis.call('ZCARD', key.slots(queue.gate)) end
     if found[1] then queue.limit = 0 end
   end
 
   for i = 4, #KEYS, width do
     local ready, queue, priorities = KEYS[i], {bell = KEYS[i + 1]}, not is_quarantine and KEYS[i + 2]
-    local is_normal_in = false
+    local is_normal_in, first = false, #lists + 1
     if has_controls then look_at_controls(queue, ready) end
     if priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset') then
       queue.priorities = priorities
@@ -675,6 +712,7 @@ local function lists_of(width, is_quarantine)
       end
     end
     if not is_normal_in then add(queue, ready) end
+    if queue.ageing and #lists > first then order_by_age(lists, first, queue.ageing, at) end
     lists[#lists].is_last = true
   end
   return lists, has_controls

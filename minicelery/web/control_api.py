@@ -65,13 +65,13 @@ def resume_queue(name: str) -> Response:
 
 
 def limit_queue(name: str) -> Response:
-    """Limit how many tasks of a queue run at the same time."""
+    """Limit how many tasks of a queue run at the same time, and let them age."""
     celery().limits.set_queue(name, **load_body(schemas.QueueLimits()))
     return _state("queue", name)
 
 
 def unlimit_queue(name: str) -> Response:
-    """Take the limit of a queue away."""
+    """Take away what was set for a queue, but for a pause."""
     celery().limits.clear_queue(name)
     return _state("queue", name)
 
@@ -128,7 +128,7 @@ OPERATIONS = (
     Operation(
         "put",
         "/queues/{name}/limits",
-        "Limit how many tasks of a queue run at the same time",
+        "Limit how many tasks of a queue run at the same time, and let them age",
         200,
         schemas.ControlState,
         schemas.QueueLimits,
@@ -137,7 +137,7 @@ OPERATIONS = (
     Operation(
         "delete",
         "/queues/{name}/limits",
-        "Take the limit of a queue away",
+        "Take away what was set for a queue, but for a pause",
         200,
         schemas.ControlState,
         problems=(403, 422, 503),

@@ -3,8 +3,9 @@
 import marshmallow as ma
 
 from ..options import MOST_SLOTS
+from ..queue_settings import LONGEST_AGEING, SHORTEST_AGEING
 from ..states import Status
-from .schemas import Whole
+from .schemas import Number, Whole
 
 
 def _words(description: str) -> ma.fields.String:
@@ -35,6 +36,9 @@ class ControlState(ma.Schema):
     name = ma.fields.String(required=True)
     rate_limit = ma.fields.String(required=True, allow_none=True, metadata={"example": "100/m"})
     concurrency = ma.fields.Integer(required=True, allow_none=True)
+    ageing = ma.fields.Float(
+        required=True, allow_none=True, metadata={"description": "Of a queue: seconds.", "example": 60.0}
+    )
     paused = ma.fields.Nested(Paused, required=True, allow_none=True)
 
 
@@ -45,9 +49,17 @@ class Controls(ma.Schema):
 
 
 class QueueLimits(ma.Schema):
-    """How many tasks of a queue may run at the same time."""
+    """How many tasks of a queue may run at the same time, and how they age; what is left out stays as it is."""
 
-    concurrency = Whole(1, MOST_SLOTS, required=True)
+    concurrency = Whole(1, MOST_SLOTS)
+    ageing = Number(
+        SHORTEST_AGEING,
+        LONGEST_AGEING,
+        metadata={
+            "description": "Seconds of waiting that make up for the whole way from priority 0 to 9.",
+            "example": 60.0,
+        },
+    )
 
 
 class TaskLimits(ma.Schema):

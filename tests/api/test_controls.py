@@ -40,11 +40,24 @@ def test_limits_are_set_shown_and_taken_away(http: FlaskClient) -> None:
     task = http.put("/task-names/mail.send/limits", json={"concurrency": 3}).json
     http.put("/queues/mail/limits", json={"concurrency": 2})
 
-    assert task == {"kind": "task", "name": "mail.send", "rate_limit": "100/m", "concurrency": 3, "paused": None}
+    limits = {"rate_limit": "100/m", "concurrency": 3, "ageing": None}
+    assert task == {"kind": "task", "name": "mail.send", **limits, "paused": None}
     assert [one["concurrency"] for one in http.get("/limits").json["controls"]] == [2, 3]
 
     assert http.delete("/task-names/mail.send/limits").json["rate_limit"] is None
     assert http.delete("/queues/mail/limits").json["concurrency"] is None
+    assert http.get("/limits").json == {"controls": []}
+
+
+def test_the_ageing_of_a_queue_is_set_beside_its_limit_and_both_are_taken_away(http: FlaskClient) -> None:
+    http.put("/queues/mail/limits", json={"ageing": 60})
+    queue = http.put("/queues/mail/limits", json={"concurrency": 2}).json
+
+    assert (queue["ageing"], queue["concurrency"]) == (60, 2)
+    assert http.get("/limits").json["controls"] == [queue]
+
+    cleared = http.delete("/queues/mail/limits").json
+    assert (cleared["ageing"], cleared["concurrency"]) == (None, None)
     assert http.get("/limits").json == {"controls": []}
 
 
@@ -90,6 +103,9 @@ def test_a_queue_is_moved_in_order_and_with_its_priorities(http: FlaskClient, ap
         ("PUT", "/queues/dead_letter/limits", {"concurrency": 1}, "/queue"),
         ("PUT", "/queues/mail/limits", {}, "/concurrency"),
         ("PUT", "/queues/mail/limits", {"rate": "1/s"}, "/rate"),
+        ("PUT", "/queues/mail/limits", {"ageing": 0}, "/ageing"),
+        ("PUT", "/queues/mail/limits", {"ageing": "60"}, "/ageing"),
+        ("PUT", "/task-names/add/limits", {"ageing": 60}, "/ageing"),
         ("POST", "/queues/mail/pause", {"by": 5}, "/by"),
         ("POST", "/queues/mail/pause", {"reason": "x" * 201}, "/reason"),
         ("POST", "/queues/mail/move", {}, "/to"),

@@ -8,6 +8,7 @@ from .guards_of_limits import GUARDS_OF_LIMITS
 from .guards_of_locks import GUARDS_OF_LOCKS
 from .guards_of_parents import GUARDS_OF_PARENTS
 from .guards_of_places import GUARDS_OF_PLACES
+from .guards_of_queues import GUARDS_OF_QUEUES
 from .guards_of_repair import GUARDS_OF_REPAIR
 from .guards_of_schedules import GUARDS_OF_SCHEDULES
 from .guards_of_states import GUARDS_OF_STATES
@@ -16,6 +17,7 @@ from .guards_of_uniqueness import GUARDS_OF_UNIQUENESS
 MUTATIONS = (
     *GUARDS_OF_CLAIMS,
     *GUARDS_OF_GATES,
+    *GUARDS_OF_QUEUES,
     *GUARDS_OF_STATES,
     *GUARDS_OF_PLACES,
     *GUARDS_OF_REPAIR,

@@ -364,6 +364,8 @@ def test_a_name_is_limited_and_a_queue_paused_from_the_command_line(run: Run, cr
         (("pause",), "give --queue or --task"),
         (("limits", "set", "--queue", "mail", "--rate", "1/s"), "a queue has no rate"),
         (("limits", "set", "--queue", "mail"), "nothing to set"),
+        (("limits", "set", "--queue", "mail", "--ageing", "0"), "is no time for ageing"),
+        (("limits", "set", "--task", "add", "--ageing", "60"), "only what waits in a queue ages"),
         (("limits", "set", "--task", "add", "--rate", "fast"), "is not a rate"),
     ],
 )
@@ -372,6 +374,14 @@ def test_a_limit_that_has_no_sense_is_refused(run: Run, crew: Crew, arguments: t
 
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_the_ageing_of_a_queue_is_set_from_the_command_line(run: Run, crew: Crew) -> None:
+    done = run("limits", "set", "--queue", "default", "--ageing", "60", "--concurrency", "3")
+
+    assert done.returncode == 0
+    assert (json.loads(done.stdout)["ageing"], json.loads(done.stdout)["concurrency"]) == (60, 3)
+    assert json.loads(run("limits", "clear", "--queue", "default").stdout)["ageing"] is None
 
 
 def test_a_queue_is_moved_and_purged_from_the_command_line(run: Run, crew: Crew, tasks: MiniCelery) -> None:

@@ -586,7 +586,7 @@ class Machine(RuleBasedStateMachine):
         key=st.sampled_from(KEYS),
         kind=st.sampled_from(["rate", "slots", "both", "free"]),
         queue=st.sampled_from(["default", "other"]),
-        priority=st.sampled_from(["", ',"priority":"9"']),
+        priority=st.sampled_from(["", ',"priority":"9"', ',"priority":"0"']),
         count=st.integers(1, 4),
     )
     def submit(self, name: str, key: str, kind: str, queue: str, priority: str, count: int) -> None:
@@ -668,6 +668,13 @@ class Machine(RuleBasedStateMachine):
             self.app.limits.pause_queue(queue)
         else:
             self.app.limits.resume_queue(queue)
+
+    @rule(queue=st.sampled_from(["default", "other"]), seconds=st.sampled_from([0.0, 1.0, 100.0]))
+    def a_queue_has_ageing(self, queue: str, seconds: float) -> None:
+        if seconds:
+            self.app.limits.set_queue(queue, ageing=seconds)
+        else:
+            self.app.limits.clear_queue(queue)
 
     @invariant()
     def no_limit_is_passed(self) -> None:

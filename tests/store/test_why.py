@@ -33,6 +33,18 @@ def test_the_place_in_the_queue_is_told_with_those_of_a_higher_priority_in_front
     assert staffed.app.why("a").position == 2
 
 
+def test_with_ageing_its_place_is_told_among_those_of_its_priority_and_what_stays_behind_it(staffed: Desk) -> None:
+    staffed.app.limits.set_queue("default", ageing=90)
+    staffed.submit("a", "b")
+    staffed.submit("urgent", priority=9)
+
+    found = staffed.app.why("b")
+
+    assert (found.position, found.reasons[0]) == (2, "2. of those with priority 5 in queue:default")
+    assert found.reasons[1] == "with an ageing of 90 s, what comes more than 40.0 s after it is behind it"
+    assert not any("ageing" in reason for reason in staffed.app.why("urgent").reasons)
+
+
 def test_a_queue_that_nobody_serves_is_told(desk: Desk) -> None:
     desk.submit("t", queue="mail")
 
