@@ -26,6 +26,7 @@ from .message import Delivery, Idempotency, Message
 from .names import check_name
 from .options import TaskOptions, task_settings
 from .periodic import Declarations, PeriodicOptions
+from .queue_settings import QueueDeclarations, QueueOptions
 from .record import TaskRecord
 from .registry import Registry
 from .reporter import Reporter
@@ -90,6 +91,7 @@ class MiniCelery:
         self.world = world or World()
         self.tasks = Registry()
         self.periodics = Declarations()
+        self.queues = QueueDeclarations()
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._settings = settings
         self.config = config or read_config(settings)
@@ -153,6 +155,13 @@ class MiniCelery:
             return task
 
         return declare
+
+    def queue(self, name: str, **options: Unpack[QueueOptions]) -> str:
+        """Declare what holds for a queue in all workers: ``app.queue("mail", concurrency=3, ageing=60)``. Its name.
+
+        It holds while a worker runs that has this code; what is set at run time (``app.limits``) goes before it.
+        """
+        return self.queues.add(name, options)
 
     # ---- sending ------------------------------------------------------------------------------
 

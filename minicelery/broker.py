@@ -9,6 +9,7 @@ from .errors import IdempotencyKeyReused
 from .handover import Accepted, Answer, Claim, Claimed, Kept, Recovery, Settlement
 from .keys import Keys
 from .message import Delivery, Message
+from .options import NOTHING
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
 from .scripts import Call, Part, Scripts
 from .states import Status
@@ -202,11 +203,18 @@ class Broker:
         state = self._scripts.run("forget", keys, [task_id, *(status.value for status in states)])
         return Status(state) if state else None
 
-    def beat(self, workers: Mapping[str, str], lease: float) -> dict[str, bool]:
-        """Register workers, or renew their leases for ``lease`` seconds. id → whether it was registered before."""
+    def beat(
+        self, workers: Mapping[str, str], lease: float, queue_settings: Mapping[str, str] = NOTHING
+    ) -> dict[str, bool]:
+        """Register workers, or renew their leases for ``lease`` seconds. id → whether it was registered before.
+
+        ``queue_settings`` is what their code says of queues, see ``QueueSettings.text``; their info names each as
+        'queue/<name> <text>' under ``settings``.
+        """
         args: list[object] = [lease]
         for worker, info in workers.items():
             args += (worker, info)
+        args += chain.from_iterable(queue_settings.items())
         answers = self._scripts.run("beat", [self._keys.workers, *map(self._keys.worker, workers)], args)
         return {worker: bool(answer) for worker, answer in zip(workers, answers, strict=True)}
 

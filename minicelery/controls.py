@@ -55,7 +55,7 @@ def limits() -> None:
 @limits.command("list")
 @with_app
 def list_limits(app: MiniCelery) -> None:
-    """Print all that is set, a JSON object a line."""
+    """Print all that is set, and what the code says of queues, a JSON object a line."""
     for one in app.limits.all():
         click.echo(codec.write(described(one)))
 

@@ -140,6 +140,11 @@ class Inspector:
         with translated("reading limits and pauses"):
             return dict(self._client.hgetall(self._keys.controls))
 
+    def queue_settings(self) -> dict[str, str]:
+        """What the code of live workers says of queues, by their names, as the script ``beat`` has it."""
+        with translated("reading the settings of queues"):
+            return dict(self._client.hgetall(self._keys.queue_settings))
+
     def tagged(self, tag: str) -> Iterator[str]:
         """The ids of the tasks with a tag that are not finished, or are dead letters; those that come meanwhile may be
         missed, and some seen twice."""

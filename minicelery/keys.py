@@ -35,6 +35,9 @@ SCHEMA = (
         "expiring", "expiring", "zset", "ids of tasks that may not begin after some time; score: that, epoch seconds"
     ),
     Pattern("controls", "controls", "hash", "what operators have set: pauses and limits of queues and of task names"),
+    Pattern(
+        "queue_settings", "queue_settings", "hash", "what the code of live workers says of queues: queue → runs:ageing"
+    ),
     Pattern("gates", "gates", "zset", "gates at which tasks wait; score: when to look at it, epoch seconds"),
     Pattern("gate", "gate:{}", "hash", "one limit: when the next task may pass"),
     Pattern("slots", "slots:{}", "zset", "ids of the tasks that hold a slot of a gate; score: since when"),
@@ -62,7 +65,7 @@ SCHEMA = (
         "worker",
         "worker:{}",
         "string",
-        "JSON of a live worker: host, pid, queues, threads, tasks, schedules, machine, processes, quarantine",
+        "JSON of a live worker: host, pid, queues, threads, tasks, schedules, settings, machine, processes, quarantine",
     ),
     Pattern("wake", "worker:{}:wake", "list", "doorbell of one worker, rung when its threads are to stop waiting"),
     Pattern("claimed", "worker:{}:claimed", "hash", "what a worker has claimed: task id → delivery token"),
@@ -96,6 +99,7 @@ class Keys:
         self.alarm = self._spell("alarm")
         self.expiring = self._spell("expiring")
         self.controls = self._spell("controls")
+        self.queue_settings = self._spell("queue_settings")
         self.gates = self._spell("gates")
         self.schedules = self._spell("schedules")
         self.open_runs = self._spell("open_runs")

@@ -1,7 +1,8 @@
 """Limits and pauses that operators set at run time: they hold for all workers, from the next claim on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from .inspector import Inspector
 from .keys import HIGHEST_PRIORITY
 from .names import check_name, check_queue
 from .options import check_concurrency
-from .queue_settings import ageing_text, checked
+from .queue_settings import QueueSettings, ageing_text, checked
 from .rates import interval_of, rate_of
 
 _MOST_WORDS = 200
@@ -29,7 +30,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What is set for a queue, or for the tasks of one name (``kind`` is "queue" or "task"); None for what is not."""
+    """What is set for a queue, or for the tasks of one name (``kind`` is "queue" or "task"); None for what is not.
+
+    Of a queue it is what holds: ``from_code`` names what of it the code says, as nothing was set at run time.
+    """
 
     kind: str
     name: str
@@ -37,10 +41,11 @@ class Control:
     concurrency: int | None = None
     pause: Pause | None = None
     ageing: float | None = None
+    from_code: tuple[str, ...] = ()
 
 
 class Limits:
-    """Sets and shows limits and pauses. A limit of a task's name goes before the one that the code declares.
+    """Sets and shows limits and pauses. What is set goes before what the code declares.
 
     Tasks that run already go on, and a new limit counts only those that have begun since it was set. All methods raise
     ``InvalidInput`` that names the field, and ``RedisUnavailable``.
@@ -68,7 +73,7 @@ class Limits:
 
     def set_queue(self, queue: str, *, concurrency: int | None = None, ageing: float | None = None) -> Control:
         """Limit how many tasks of a queue run at the same time, in all workers together; let those that wait there age,
-        see ``QueueSettings``. None leaves it as it is."""
+        see ``QueueOptions``. None leaves it as it is."""
         check_queue(queue)
         settings = checked(concurrency, ageing)
         if settings.concurrency is not None:
@@ -84,7 +89,7 @@ class Limits:
             self._broker.control(f"{kind}/{name}", "")
 
     def clear_queue(self, queue: str) -> None:
-        """Take away what was set for a queue, but for a pause."""
+        """Take away what was set for a queue, but for a pause; what the code declares holds again."""
         check_queue(queue)
         for kind in ("queue", "ageing"):
             self._broker.control(f"{kind}/{queue}", "")
@@ -133,8 +138,8 @@ class Limits:
         return done
 
     def all(self) -> list[Control]:
-        """All that is set, sorted."""
-        return _controls(self._inspector.controls())
+        """All that is set, and what the code says of queues; sorted."""
+        return _controls(self._inspector.controls(), self._inspector.queue_settings())
 
     def of(self, kind: str, name: str) -> Control:
         """What is set for one queue or task's name; nothing of it where there is nothing."""
@@ -157,12 +162,16 @@ def described(control: Control) -> dict[str, Any]:
         "rate_limit": control.rate,
         "concurrency": control.concurrency,
         "ageing": control.ageing,
+        "from_code": list(control.from_code),
         "paused": {"since": since, "by": pause.by, "reason": pause.reason} if pause else None,
     }
 
 
-def _controls(fields: Mapping[str, str]) -> list[Control]:
-    """The controls of a hash of fields as the script ``control`` has them; what is none of ours is left out."""
+def _controls(fields: Mapping[str, str], settings: Mapping[str, str]) -> list[Control]:
+    """The controls of a hash of fields as ``control`` has them, and of settings of queues as ``beat`` has them.
+
+    What is none of ours is left out.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for field, value in fields.items():
         kind, _, name = field.partition("/")
@@ -179,4 +188,13 @@ def _controls(fields: Mapping[str, str]) -> list[Control]:
                     found.setdefault(subject, {})["pause"] = Pause(**codec.decode(value))
         except (ValueError, TypeError, ZeroDivisionError):
             continue
+    for queue, text in settings.items():
+        with suppress(ValueError):
+            _add_settings(found.setdefault(("queue", queue), {}), QueueSettings.read(text))
     return [Control(kind, name, **what) for (kind, name), what in sorted(found.items())]
+
+
+def _add_settings(control: dict[str, Any], settings: QueueSettings) -> None:
+    """What the code says of a queue, as far as nothing else is set."""
+    ours = {name: value for name, value in asdict(settings).items() if value is not None and name not in control}
+    control.update(ours, from_code=tuple(ours))

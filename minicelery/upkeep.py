@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .broker import Broker
@@ -62,6 +62,8 @@ class Upkeep:
         self._trouble = Trouble(_log, world)
         self._lock = threading.Lock()
         self._workers: dict[str, str] = {}
+        #: What the code of this worker says of queues, as its newest child has said.
+        self.queue_settings: Mapping[str, str] = {}
         self._registered: set[str] = set()
         self._stopping = threading.Event()
         self._due = _Due()
@@ -183,7 +185,7 @@ class Upkeep:
         with self._lock:  # also while the script runs: who is dismissed meanwhile must not be registered again
             if not self._workers:
                 return
-            answers = self._broker.beat(self._workers, self._office.lease)
+            answers = self._broker.beat(self._workers, self._office.lease, self.queue_settings)
             before = self._registered
             self._registered = set(answers)
         for worker, known in answers.items():

@@ -42,11 +42,14 @@ for _, gate in ipairs(due) do
   end
 end
 -- Of a queue whose runs are limited, too.
-if redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash') then
-  for _, field in ipairs(redis.call('HKEYS', key.controls())) do
-    local queue = string.match(field, '^queue/(.*)$')
-    if queue and check_slots(field) > 0 then keeper.ring_queue(queue) end
-  end
+local function check_queue(queue)
+  if queue and check_slots('queue/' .. queue) > 0 then keeper.ring_queue(queue) end
+end
+if redis.call('EXISTS', key.controls(), key.queue_settings()) > 0 then
+  local controls = is_ours(key.controls(), 'hash') and redis.call('HKEYS', key.controls()) or {}
+  local settings = is_ours(key.queue_settings(), 'hash') and redis.call('HKEYS', key.queue_settings()) or {}
+  for _, field in ipairs(controls) do check_queue(string.match(field, '^queue/(.*)$')) end
+  for _, queue in ipairs(settings) do check_queue(queue) end
 end
 ring()
 

@@ -74,7 +74,7 @@ for i = 13, #ARGV, 2 do costs[ARGV[i]] = tonumber(ARGV[i + 1]) end
 local is_quarantine, keep = ARGV[11] == '1', string.format('%.0f', tonumber(ARGV[12]) * 1000)
 local WIDTH, sources = is_quarantine and 2 or 3, {}
 -- Nearly always there is none of what only some tasks and queues have.
-local unusual, has_controls, keeper = {key.controls()}, false, nil
+local unusual, has_controls, keeper = {key.controls(), key.queue_settings()}, false, nil
 for i = 6, is_quarantine and 0 or #KEYS, WIDTH do unusual[#unusual + 1] = KEYS[i] end
 if redis.call('EXISTS', unpack(unusual)) == 0 then
   for i = 4, #KEYS, WIDTH do sources[#sources + 1] = {ready = KEYS[i], queue = {bell = KEYS[i + 1]}, is_last = true} end

@@ -14,11 +14,7 @@ if string.find(field, '^pause') and value ~= '' then value = '{"since":' .. stam
 if value == '' then redis.call('HDEL', KEYS[1], field) else redis.call('HSET', KEYS[1], field, value) end
 local queue = string.match(field, '^queue/(.*)$') or string.match(field, '^pause%-queue/(.*)$')
 if queue then
-  local bells = {key.bell(queue)}
-  if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
-  for _, bell in ipairs(bells) do
-    for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do redis.call('LPUSH', bell, '1') end
-  end
+  ring_all(queue)
 elseif not string.find(field, '^ageing/') then
   local name = string.match(field, '^%w+/(.*)$')
   local gates = {['pause/' .. name] = true, ['rate/' .. name] = true, ['slots/' .. name] = true}

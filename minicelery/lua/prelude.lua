@@ -188,12 +188,20 @@ local function write_more(id, more, at)
   for tag in string.gmatch(more.tags or '', '%S+') do redis.call('ZADD', key.tag(tag), stamp(at), id) end
 end
 
--- Whether the code of a live worker declares a schedule in just this version.
+local told
+
+-- Whether the code of a live worker declares a schedule, or 'queue/<name>', in just this version.
 local function is_declared(name, version, at)
   local words = '"' .. name .. ' ' .. version .. '"'
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key.workers(), '(' .. stamp(at), '+inf')) do
-    local facts = redis.pcall('GET', key.worker(worker))
-    if type(facts) == 'string' and string.find(facts, words, 1, true) then return true end
+  if not told then
+    told = {}
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key.workers(), '(' .. stamp(at), '+inf')) do
+      local facts = redis.pcall('GET', key.worker(worker))
+      if type(facts) == 'string' then told[#told + 1] = facts end
+    end
+  end
+  for _, facts in ipairs(told) do
+    if string.find(facts, words, 1, true) then return true end
   end
   return false
 end
@@ -643,6 +651,15 @@ local function let_others_pass(ended, at)
   end
 end
 
+-- Wakes all who wait for a queue, and for its quarantine.
+local function ring_all(queue)
+  local bells = {key.bell(queue)}
+  if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
+  for _, bell in ipairs(bells) do
+    for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do redis.call('LPUSH', bell, '1') end
+  end
+end
+
 -- Since when the next task of a list waits. What a claim throws out or passes by does not count; where there is nothing else
 -- for as far as this looks, the list comes first, to be cleared, and a key of another program last. One whose turn had come
 -- before, and that was given back or stopped by a limit, waits since it was made: else those behind it would wait anew.
@@ -679,17 +696,22 @@ local function order_by_age(lists, first, ageing, at)
 end
 
 -- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank, or all of
--- them by age; with what an operator has set for the queue, whether it is paused, how many of its tasks may run at once, and
--- its ageing. Also whether anything is set at all. KEYS as claim has them, `width` for each queue.
+-- them by age; with what holds for the queue, set by an operator or else by the code: whether it is paused, how many of its
+-- tasks may run at once, and its ageing. Also whether an operator has set anything at all. KEYS as claim has them, `width`
+-- for each queue.
 local function lists_of(width, is_quarantine, at)
   local lists = {}
-  local has_controls = redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash')
+  local is_any_set = redis.call('EXISTS', key.controls(), key.queue_settings()) > 0
+  local has_controls = is_any_set and redis.call('EXISTS', key.controls()) == 1 and is_ours(key.controls(), 'hash')
+  local has_settings = is_any_set and is_ours(key.queue_settings(), 'hash')
   local function add(queue, list, priority) lists[#lists + 1] = {ready = list, queue = queue, priority = priority} end
   local function look_at_controls(queue, ready)
     local name = string.sub(ready, #(is_quarantine and key.quarantine('') or key.queue('')) + 1)
-    local found = redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name, 'ageing/' .. name)
-    local ageing = tonumber(found[3] or nil)
-    queue.gate, queue.limit = 'queue/' .. name, tonumber(found[2] or nil)
+    local found = has_controls and redis.call('HMGET', key.controls(), 'pause-queue/' .. name, 'queue/' .. name,
+      'ageing/' .. name) or {}
+    local of_code = has_settings and redis.call('HGET', key.queue_settings(), name) or ''
+    local slots, ageing = string.match(of_code .. ' ', '^(%d*):([%d.]*) ')
+    queue.gate, queue.limit, ageing = 'queue/' .. name, tonumber(found[2] or slots), tonumber(found[3] or ageing)
     if ageing and ageing > 0 and ageing < 1e9 then queue.ageing = ageing end
     if queue.limit then queue.limit = queue.limit - redis.call('ZCARD', key.slots(queue.gate)) end
     if found[1] then queue.limit = 0 end
@@ -698,7 +720,7 @@ local function lists_of(width, is_quarantine, at)
   for i = 4, #KEYS, width do
     local ready, queue, priorities = KEYS[i], {bell = KEYS[i + 1]}, not is_quarantine and KEYS[i + 2]
     local is_normal_in, first = false, #lists + 1
-    if has_controls then look_at_controls(queue, ready) end
+    if is_any_set then look_at_controls(queue, ready) end
     if priorities and redis.call('EXISTS', priorities) == 1 and is_ours(priorities, 'zset') then
       queue.priorities = priorities
       local name = string.sub(priorities, #key.priorities('') + 1)

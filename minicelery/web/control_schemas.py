@@ -39,11 +39,16 @@ class ControlState(ma.Schema):
     ageing = ma.fields.Float(
         required=True, allow_none=True, metadata={"description": "Of a queue: seconds.", "example": 60.0}
     )
+    from_code = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "What of it the code says, as nothing was set at run time.", "example": ["ageing"]},
+    )
     paused = ma.fields.Nested(Paused, required=True, allow_none=True)
 
 
 class Controls(ma.Schema):
-    """All that is set."""
+    """All that is set, and what the code says of queues."""
 
     controls = ma.fields.List(ma.fields.Nested(ControlState), required=True)
 

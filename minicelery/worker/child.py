@@ -241,6 +241,7 @@ def main(order: Order) -> int:
         name=app.name,
         tasks=tuple(sorted(task.name for task in app.tasks)),
         schedules=tuple(schedule.fields() for schedule in app.periodics),
+        queue_settings=dict(app.queues.texts()),
     )
     os.write(order.report, hello.dump())
     be_punctual()

@@ -1,7 +1,7 @@
 """What the parent and its child tell each other."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from ..config import Config
@@ -62,6 +62,7 @@ class Hello:
     name: str = ""
     tasks: tuple[str, ...] = ()
     schedules: tuple[dict[str, str], ...] = ()  #: the fields of those that the code declares
+    queue_settings: dict[str, str] = field(default_factory=dict)  #: what the code says of queues
     fault: str = ""
 
     def dump(self) -> bytes:

@@ -163,6 +163,7 @@ class Parent:
         assert self._service
         child.is_enrolled = True
         self._service.clockwork.declared = [schedule.parse(fields) for fields in hello.schedules]
+        self._service.upkeep.queue_settings = hello.queue_settings
         self._service.upkeep.enrol(child.worker, json.dumps(_facts(child, hello)))
 
     def _let_retire(self, child: Running, words: Retiring) -> None:
@@ -283,6 +284,7 @@ def _facts(child: Running, hello: Hello) -> dict[str, object]:
         "quarantine": child.quarantine,
         "tasks": hello.tasks,
         "schedules": [f"{one['name']} {one['version']}" for one in hello.schedules],
+        "settings": [f"queue/{name} {text}" for name, text in hello.queue_settings.items()],
         "machine": identity.machine(),
         "processes": [identity.mark(os.getpid()), child.mark],
     }

@@ -41,7 +41,7 @@ def test_limits_are_set_shown_and_taken_away(http: FlaskClient) -> None:
     http.put("/queues/mail/limits", json={"concurrency": 2})
 
     limits = {"rate_limit": "100/m", "concurrency": 3, "ageing": None}
-    assert task == {"kind": "task", "name": "mail.send", **limits, "paused": None}
+    assert task == {"kind": "task", "name": "mail.send", **limits, "from_code": [], "paused": None}
     assert [one["concurrency"] for one in http.get("/limits").json["controls"]] == [2, 3]
 
     assert http.delete("/task-names/mail.send/limits").json["rate_limit"] is None
@@ -53,12 +53,21 @@ def test_the_ageing_of_a_queue_is_set_beside_its_limit_and_both_are_taken_away(h
     http.put("/queues/mail/limits", json={"ageing": 60})
     queue = http.put("/queues/mail/limits", json={"concurrency": 2}).json
 
-    assert (queue["ageing"], queue["concurrency"]) == (60, 2)
+    assert (queue["ageing"], queue["concurrency"], queue["from_code"]) == (60, 2, [])
     assert http.get("/limits").json["controls"] == [queue]
 
     cleared = http.delete("/queues/mail/limits").json
     assert (cleared["ageing"], cleared["concurrency"]) == (None, None)
     assert http.get("/limits").json == {"controls": []}
+
+
+def test_what_the_code_says_of_a_queue_is_shown_as_such(http: FlaskClient, app: MiniCelery) -> None:
+    app.broker.beat({"w": '{"settings":["queue/mail 3:60.000"]}'}, 60, {"mail": "3:60.000"})
+    http.put("/queues/mail/limits", json={"ageing": 5})
+
+    [mail] = http.get("/limits").json["controls"]
+
+    assert (mail["concurrency"], mail["ageing"], mail["from_code"]) == (3, 5, ["concurrency"])
 
 
 def test_a_purge_is_confirmed_by_the_name_of_the_queue(http: FlaskClient, app: MiniCelery) -> None:

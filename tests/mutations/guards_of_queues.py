@@ -1,10 +1,11 @@
-"""Guards of ageing."""
+"""Guards of ageing, and of what the code says of queues."""
 
 from .mutation import Mutation
 
 _LUA = "minicelery/lua"
 _AGEING = "store/test_ageing.py"
 _MODEL = f"{_AGEING}::test_tasks_come_in_the_order_of_a_model_and_none_waits_beyond_its_bound"
+_SETTINGS = "store/test_queue_settings.py"
 _LIST = "    if queue.ageing and #lists > first then order_by_age(lists, first, queue.ageing, at) end\n"
 _LAST = "    lists[#lists].is_last = true\n"
 
@@ -67,5 +68,77 @@ GUARDS_OF_QUEUES = (
         "    if ageing and ageing > 0 and ageing < 1e9 then queue",
         "    if ageing then queue",
         (f"{_AGEING}::test_an_ageing_that_is_none_is_none",),
+    ),
+    Mutation(
+        "what the code says goes before what is set at run time",
+        "a limit can't be changed without a new release",
+        f"{_LUA}/prelude.lua",
+        "tonumber(found[2] or slots)",
+        "tonumber(slots or found[2])",
+        (f"{_SETTINGS}::test_what_is_set_at_run_time_goes_before_it_and_taken_away_lets_it_hold_again",),
+    ),
+    Mutation(
+        "what was replaced comes back at once",
+        "two releases turn a limit back and forth",
+        f"{_LUA}/beat.lua",
+        "(after and not was_replaced or not",
+        "(after or not",
+        (f"{_SETTINGS}::test_the_old_release_does_not_turn_it_back_while_a_worker_has_the_new_one",),
+    ),
+    Mutation(
+        "what was replaced never comes back",
+        "after a rollback the limit of the withdrawn release holds",
+        f"{_LUA}/beat.lua",
+        "not is_declared('queue/' .. queue, before, at)) then",
+        "not after and not is_declared('queue/' .. queue, before, at)) then",
+        (f"{_SETTINGS}::test_the_old_release_holds_again_when_no_worker_has_the_new_one",),
+    ),
+    Mutation(
+        "who says nothing of a queue takes away what others say",
+        "a limit does not hold beside workers of another application",
+        f"{_LUA}/beat.lua",
+        " or not is_declared('queue/' .. queue, before, at)) then",
+        " or true) then",
+        (f"{_SETTINGS}::test_what_one_release_says_no_more_holds_while_a_worker_of_the_other_lives",),
+    ),
+    Mutation(
+        "what nobody says any more is kept",
+        "a limit that was taken out of the code holds for ever",
+        f"{_LUA}/beat.lua",
+        "      redis.call('HDEL', settings, queue)\n",
+        "",
+        (f"{_SETTINGS}::test_what_no_live_worker_says_any_more_is_taken_away_and_wakes_who_waits",),
+    ),
+    Mutation(
+        "a changed limit is told to nobody",
+        "idle threads wait although more may run",
+        f"{_LUA}/beat.lua",
+        "    ring_all(queue)\n",
+        "",
+        (f"{_SETTINGS}::test_a_release_that_says_something_new_replaces_the_old_one_at_once_and_wakes_who_waits",),
+    ),
+    Mutation(
+        "slots of a queue of which only the code says something are not looked at",
+        "what a foreign hand has deleted holds a slot for ever",
+        f"{_LUA}/admit.lua",
+        "  for _, queue in ipairs(settings) do check_queue(queue) end\n",
+        "",
+        (f"{_SETTINGS}::test_a_slot_of_a_queue_whose_task_is_gone_is_given_back",),
+    ),
+    Mutation(
+        "a key of another program breaks the registration off",
+        "no worker can work",
+        f"{_LUA}/beat.lua",
+        "if there.err then return known end\n",
+        "",
+        (f"{_SETTINGS}::test_where_another_program_has_overwritten_it_workers_register_and_claim_all_the_same",),
+    ),
+    Mutation(
+        "the registration tells nothing of queues",
+        "what the code says of them holds nowhere",
+        "minicelery/upkeep.py",
+        "self._office.lease, self.queue_settings)",
+        "self._office.lease)",
+        ("unit/test_firing.py::test_what_the_code_says_of_queues_is_told_with_the_registration",),
     ),
 )

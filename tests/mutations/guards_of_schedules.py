@@ -37,8 +37,8 @@ _FIRE = (
         "what was removed from the code is fired until somebody recovers that worker",
         f"{_LUA}/prelude.lua",
         "for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key.workers(), '(' .. stamp(at), '+inf')) do\n"
-        "    local facts",
-        "for _, worker in ipairs(redis.call('ZRANGE', key.workers(), 0, -1)) do\n    local facts",
+        "      local facts",
+        "for _, worker in ipairs(redis.call('ZRANGE', key.workers(), 0, -1)) do\n      local facts",
         (f"{_SCHEDULES}::test_a_schedule_that_no_live_worker_declares_is_not_fired",),
     ),
     Mutation(

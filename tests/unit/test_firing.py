@@ -99,6 +99,16 @@ def test_who_has_no_worker_left_takes_no_schedule_for_one_that_nobody_declares(a
         wait_until(lambda: app.schedules.get("s").last, what="the firing")
 
 
+def test_what_the_code_says_of_queues_is_told_with_the_registration(app: MiniCelery) -> None:
+    app.queue("mail", concurrency=3)
+    with upkeep_of(app) as upkeep:
+        upkeep.queue_settings = app.queues.texts()
+        enrol(upkeep, app, "w")
+        wait_until(lambda: app.inspector.workers(), what="the registration")
+
+        assert app.limits.of("queue", "mail").concurrency == 3
+
+
 def test_how_runs_have_ended_is_noted(app: MiniCelery) -> None:
     desk = Desk(app)
     desk.hire("v")
