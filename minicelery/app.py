@@ -138,7 +138,7 @@ class MiniCelery:
         def declare(function: Callable[..., Any]) -> Task[..., Any]:
             _check_function(function)
             settings = task_settings(getattr(function, "__name__", ""), cast(TaskOptions, options))
-            task: Task[..., Any] = Task(function, settings, self.submit, self.world.new_id, bind)
+            task: Task[..., Any] = Task(function, settings, self.submit, lambda: self.world.new_id(), bind)
             self.tasks.add(task)
             return task
 
