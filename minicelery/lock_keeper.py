@@ -65,10 +65,7 @@ class Keeper:
         watch = self._own()
         with watch.changed:
             watch.due[holding] = holding.sent + holding.ttl * _RENEWAL
-            if watch.thread is None:
-                watch.thread = threading.Thread(target=self._run, args=(watch,), name="minicelery-locks", daemon=True)
-                watch.thread.start()
-            watch.changed.notify()
+            self._stir(watch)
 
     def drop(self, holding: Holding) -> None:
         """Renew it no more."""
@@ -76,6 +73,12 @@ class Keeper:
         with watch.changed:
             watch.due.pop(holding, None)
             watch.changed.notify()
+
+    def _stir(self, watch: _Watch) -> None:
+        if watch.thread is None:
+            watch.thread = threading.Thread(target=self._run, args=(watch,), name="minicelery-locks", daemon=True)
+            watch.thread.start()
+        watch.changed.notify()
 
     def _own(self) -> _Watch:
         if self._watch.pid != os.getpid():
@@ -131,3 +134,18 @@ class Keeper:
         else:
             pause = min(holding.ttl * _AGAIN, _LONGEST_PAUSE) * (0.5 + self._world.random() / 2)
             watch.due[holding] = min(now + pause, holding.sent + holding.ttl)
+
+
+class HandKeeper(Keeper):
+    """Without a thread: whoever moves the clock asks for the ``next`` renewal, and has what is due done."""
+
+    def next(self) -> float | None:
+        """When something is to be renewed, on the monotonic clock; None if nothing is held."""
+        return min(self._own().due.values(), default=None)
+
+    def tend(self) -> None:
+        watch, now = self._own(), self._world.monotonic()
+        self._tend(watch, [holding for holding, when in watch.due.items() if when <= now])
+
+    def _stir(self, watch: _Watch) -> None:
+        """Nobody sleeps."""

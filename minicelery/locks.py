@@ -41,7 +41,15 @@ class LockOptions(TypedDict, total=False):
 class Locks:
     """All locks of one application: takes, renews and releases them for ``Lock``, and tells who holds which."""
 
-    def __init__(self, clients: Clients, scripts: Scripts, keys: Keys, inspector: Inspector, world: World) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        scripts: Scripts,
+        keys: Keys,
+        inspector: Inspector,
+        world: World,
+        keeper: type[Keeper] = Keeper,
+    ) -> None:
         def store(scripts: Scripts) -> LockStore:
             return LockStore(clients.commands, scripts, keys, inspector)
 
@@ -50,7 +58,7 @@ class Locks:
         self._blocking = clients.blocking
         self._store = store(scripts)
         self._impatient = store(Scripts(clients.commands, keys, world, patience=0.0))
-        self._keeper = Keeper(lambda held: self._impatient.lock_renew([(h.name, h.nonce, h.ttl) for h in held]), world)
+        self.keeper = keeper(lambda held: self._impatient.lock_renew([(h.name, h.nonce, h.ttl) for h in held]), world)
 
     def held(self) -> list[HeldLock]:
         """All locks and semaphores that somebody holds, by their names. Reads the key space in slices."""
@@ -77,7 +85,7 @@ class Locks:
                 now = self.world.monotonic()
                 if holding and not holding.is_lost(now):
                     if renew:
-                        self._keeper.keep(holding)
+                        self.keeper.keep(holding)
                     return holding
                 if holding:  # the answer took as long as the lock was to last
                     self._give_up(request)
@@ -118,11 +126,11 @@ class Locks:
             holding.renew(sent, self.world.monotonic())
         holding.is_gone = holding.is_gone or not is_held
         if renew and not holding.is_gone:
-            self._keeper.keep(holding)
+            self.keeper.keep(holding)
 
     def give_back(self, holding: Holding) -> bool:
         """Release it; whether it was held until now. It is not renewed any more, even if Redis is away."""
-        self._keeper.drop(holding)
+        self.keeper.drop(holding)
         return self._store.lock_release(holding.name, holding.nonce)
 
 
