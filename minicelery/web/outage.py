@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, g, request
 
 from ..errors import ForeignData, MiniCeleryError, NotReplicated, RedisFull, RedisUnavailable
+from ..world import World
 from . import problems
 from .requests import celery
 
@@ -64,11 +65,12 @@ class _Attempt:
 
 def register(blueprint: Blueprint) -> None:
     """Watch over the routes of a blueprint."""
-    outages: dict[int, Outage] = {}
+    outages: dict[tuple[int, World], Outage] = {}  # an app that is simulated has another world
 
     def outage() -> Outage:
         app = celery()
-        return outages.get(id(app)) or outages.setdefault(id(app), Outage(app.world.monotonic))
+        key = (id(app), app.world)
+        return outages.get(key) or outages.setdefault(key, Outage(app.world.monotonic))
 
     def admit() -> Response | None:
         if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS:
