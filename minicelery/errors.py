@@ -275,6 +275,10 @@ class ServerFailed(MiniCeleryError):
     """A server program did not start, or ended too early."""
 
 
+class SimulationError(MiniCeleryError):
+    """A simulation can't do what is asked of it, or has found the law of conservation broken; see ``testing``."""
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """The one of ``words`` most like ``word``, if one is like it at all."""
     found = get_close_matches(word, list(words), n=1, cutoff=0.6)

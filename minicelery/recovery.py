@@ -13,7 +13,7 @@ _log = logging.getLogger("minicelery.upkeep")
 #: Seconds between two looks for leases that are over.
 EVERY = 1.0
 #: What is known of a worker that was not seen to die.
-_LOST = "was lost, with its whole worker or its machine"
+LOST = "was lost, with its whole worker or its machine"
 
 
 class Recovery:
@@ -42,7 +42,7 @@ class Recovery:
         for worker in expired:
             if worker in own:
                 continue
-            found = self._broker.recover(worker, expired=True, cause=_LOST)
+            found = self._broker.recover(worker, expired=True, cause=LOST)
             if found.ready or found.dead:
                 _log.warning("worker %s is lost, its lease is over; ready again: %d", worker, found.ready)
 
@@ -53,7 +53,7 @@ class Recovery:
         others = [worker for worker in self._inspector.worker_ids() if worker.startswith(f"{host}-")]
         for worker, facts in self._inspector.worker_facts([one for one in others if one not in own]).items():
             if facts.get("machine") == self._machine and identity.are_gone(_marks(facts)):
-                found = self._broker.recover(worker, [ALL], cause=_LOST)
+                found = self._broker.recover(worker, [ALL], cause=LOST)
                 if found.ready or found.dead:
                     _log.warning("worker %s of this machine is gone; ready again: %d", worker, found.ready)
 

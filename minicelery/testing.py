@@ -1,4 +1,4 @@
-"""A kit for the tests of applications: run tasks at once, or drain the queues right here."""
+"""A kit for the tests of applications: run tasks at once, drain the queues right here, or simulate all of it."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +15,12 @@ from .message import Delivery, Idempotency, Message
 from .outcome import Outcome
 from .record import TaskRecord
 from .result import AsyncResult
+from .simulated_worker import Run
+from .simulation import Simulation, simulated
 from .states import FINISHED, Status
 from .why import Explanation
+
+__all__ = ["EagerSender", "Run", "Simulation", "drain", "eager", "simulated"]
 
 _LEASE = 3600.0
 

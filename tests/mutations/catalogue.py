@@ -11,6 +11,7 @@ from .guards_of_places import GUARDS_OF_PLACES
 from .guards_of_queues import GUARDS_OF_QUEUES
 from .guards_of_repair import GUARDS_OF_REPAIR
 from .guards_of_schedules import GUARDS_OF_SCHEDULES
+from .guards_of_simulation import GUARDS_OF_SIMULATION
 from .guards_of_states import GUARDS_OF_STATES
 from .guards_of_uniqueness import GUARDS_OF_UNIQUENESS
 
@@ -27,5 +28,6 @@ MUTATIONS = (
     *GUARDS_OF_UNIQUENESS,
     *GUARDS_OF_SCHEDULES,
     *GUARDS_OF_ENDS,
+    *GUARDS_OF_SIMULATION,
     *GUARDS_IN_PYTHON,
 )

@@ -65,7 +65,7 @@ def test_tests_that_a_document_names_exist(document: Path) -> None:
 def test_the_development_environment_has_what_the_package_needs() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    needs = setup["options"]["install_requires"] + setup["options.extras_require"]["embedded"]
+    needs = "".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
     development = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
     assert {line for line in needs.splitlines() if line and not line.startswith("#")} <= set(development)

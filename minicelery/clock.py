@@ -1,0 +1,98 @@
+"""A clock that goes on only when it is told to, and the world that lives by it: for tests."""
+
+import math
+import random
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from .errors import InvalidInput
+from .world import World
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
+_LONGEST = 100 * 366 * 86_400.0
+
+
+class VirtualClock:
+    """Epoch seconds in whole milliseconds, as the scripts count them. It never goes back.
+
+    ``next_duty`` tells when ``duty`` is to be done next, such as renewing a lock that is held: whoever moves the clock
+    past that moment has it done in that moment, as a thread beside them would do.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._ms = round(start * 1000)
+        self._is_on_duty = False
+        self.next_duty: Callable[[], float | None] = lambda: None
+        self.duty: Callable[[], None] = lambda: None
+
+    def now(self) -> float:
+        return self._ms / 1000
+
+    def microseconds(self) -> tuple[int, int]:
+        """The seconds and the microseconds of the present one, as Redis tells them."""
+        return self._ms // 1000, self._ms % 1000 * 1000
+
+    def sleep(self, seconds: float) -> None:
+        self._pass(self._ms + _whole(max(0.0, seconds)))
+
+    def go_to(self, moment: float) -> None:
+        """Go on to a moment in epoch seconds; stay where that is past."""
+        self._pass(_whole(moment))
+
+    def _pass(self, target: int) -> None:
+        while not self._is_on_duty and (due := self.next_duty()) is not None and _whole(due) <= target:
+            self._ms = max(self._ms, _whole(due))
+            self._is_on_duty = True
+            try:
+                self.duty()
+            finally:
+                self._is_on_duty = False
+        self._ms = max(self._ms, target)
+
+
+def world_of(clock: VirtualClock, seed: int) -> World:
+    """A world on this clock. Its ids and its chance follow from the seed alone, and not from each other."""
+    ids, nonces, chance = (random.Random(f"{seed} {what}") for what in ("ids", "nonces", "chance"))  # noqa: S311
+    return World(
+        monotonic=clock.now,
+        sleep=clock.sleep,
+        random=chance.random,
+        new_id=lambda: str(uuid.UUID(int=ids.getrandbits(128), version=4)),
+        nonce=lambda: f"{nonces.getrandbits(48):012x}",
+    )
+
+
+def seconds_of(span: object) -> float:
+    """The seconds of a span: '1h', '1h30m', '90s', '2d', a number of seconds, or a ``timedelta``.
+
+    Raises ``InvalidInput`` for what is none, or goes backwards.
+    """
+    seconds = float("nan")
+    if isinstance(span, timedelta):
+        seconds = span.total_seconds()
+    elif isinstance(span, (int, float)) and not isinstance(span, bool):
+        seconds = float(span)
+    elif isinstance(span, str) and span.strip() and not _PART.sub("", span).strip():
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(span))
+    if not 0 <= seconds <= _LONGEST:  # NaN is refused, too
+        raise InvalidInput(f"{span!r:.100} is no span of time; give '1h30m', '90s', '2d', seconds, or a timedelta")
+    return seconds
+
+
+def moment_of(moment: object, pointer: str = "") -> float:
+    """The epoch seconds of a moment with a time zone. Raises ``InvalidInput``."""
+    if isinstance(moment, datetime) and moment.tzinfo is not None and moment.utcoffset() is not None:
+        return moment.timestamp()
+    raise InvalidInput(f"{moment!r:.100} is no moment; give a datetime with a time zone, such as UTC", pointer)
+
+
+def utc(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _whole(seconds: float) -> int:
+    """Milliseconds, rounded up, so that what is due is due; but for what is only the error of a float."""
+    return math.ceil(round(seconds * 1000, 3))

@@ -1,0 +1,171 @@
+"""The worker of a simulation: claims, runs and records one task after the other, and dies when it is told to."""
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from . import codec
+from .app import MiniCelery
+from .clock import utc
+from .handover import Claim, Settlement
+from .message import Delivery
+from .recovery import LOST
+from .states import Status
+
+if TYPE_CHECKING:
+    from .memory import Memory
+
+#: The lease of the one that lives, whose parent never misses to renew it.
+_ALWAYS = 100 * 366 * 86_400.0
+_KILLED = "was ended by SIGKILL"
+
+After = Literal["claim", "run"]
+Lost = Literal["machine", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a task. ``attempt`` counts its deliveries from 1. ``status`` is what was recorded: SUCCESS, FAILED,
+    RETRYING or CANCELLED; None where nothing was, as the worker died or somebody else had the task by then."""
+
+    task_id: str
+    name: str
+    at: datetime
+    attempt: int
+    status: Status | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accident:
+    """What is to befall the next worker that has claimed a task, of this name if there is one: the death of its
+    process or its machine, or, with nothing ``lost``, a lease that is over before the outcome comes."""
+
+    after: After
+    lost: Lost | None
+    task: str | None
+
+
+class SimulatedWorker:
+    """One lives at any time, and serves all queues. Those that have died with their machine are registered until their
+    leases are over."""
+
+    def __init__(self, app: MiniCelery, memory: "Memory") -> None:
+        self._app = app
+        self._memory = memory
+        self._executor = app.make_executor(cancelled=self._is_cancelled)
+        self._number = self._claims = 0
+        self._declared: list[str] = []
+        self._id = ""
+        self.accidents: list[Accident] = []
+        self.is_running = False
+        self.succeed()
+
+    def succeed(self) -> None:
+        """A new worker takes the place of the last one."""
+        self._number += 1
+        self._claims = 0
+        self._id = f"simulated-{self._number}"
+        self._beat(_ALWAYS)
+
+    def learn(self) -> bool:
+        """Whether the code declares other schedules than before; others are told which."""
+        declared = [f"{one.name} {one.version}" for one in self._app.periodics]
+        if declared == self._declared:
+            return False
+        self._declared = declared
+        self._beat(_ALWAYS)
+        return True
+
+    def work_once(self) -> tuple[bool, Run | None]:
+        """Claim one task and run it: whether there was one, and the run, which there is not if the worker died before
+        it could begin."""
+        delivery = self._claim()
+        if delivery is None:
+            return False, None
+        accident = self._next_accident(delivery)
+        if accident and accident.after == "claim":
+            self._die(accident.lost, ())
+            return True, None
+        at = utc(self._memory.clock.now())
+        self.is_running = True
+        try:
+            outcome = self._executor.execute(delivery)
+        finally:
+            self.is_running = False
+        worker, status = self._id, None
+        if accident:
+            self._die(accident.lost, (delivery.id,))
+        if outcome and not (accident and accident.lost):
+            one = Settlement(delivery.id, delivery.token, outcome.status, outcome.body, outcome.delay)
+            [kept] = self._app.broker.settle(worker, [one])
+            status = {True: outcome.status, None: Status.CANCELLED, False: None}[kept]
+        return True, Run(delivery.id, delivery.name, at, delivery.deliveries, status)
+
+    def _next_accident(self, delivery: Delivery) -> Accident | None:
+        for accident in self.accidents:
+            if accident.task in (None, delivery.name):
+                self.accidents.remove(accident)
+                return accident
+        return None
+
+    def _die(self, lost: Lost | None, begun: Iterable[str]) -> None:
+        worker = self._id
+        if lost == "process":
+            self._app.broker.recover(worker, begun, cause=_KILLED)
+        elif lost == "machine":
+            self._beat(self._app.config.lease)
+        else:
+            self._beat(0.0)
+            self._app.broker.recover(worker, expired=True, cause=LOST)
+        self.succeed()
+
+    # ---- claiming -------------------------------------------------------------------------------
+
+    def _claim(self) -> Delivery | None:
+        """The next task: of the queues of the configuration in their order, then of the others by their names, then of
+        those in quarantine."""
+        keys = self._app.keys
+        lists, priorities, quarantines = keys.queue(""), keys.priorities(""), keys.quarantine("")
+        found = set(self._memory.keys_that_begin((lists, priorities, quarantines))) - {keys.dead_letter}
+        waiting = {one.removeprefix(start) for one in found for start in (lists, priorities) if one.startswith(start)}
+        alone = sorted(one.removeprefix(quarantines) for one in found if one.startswith(quarantines))
+        named = self._app.config.turns.order(self._app.world.random)
+        queues = [*(one for one in named if one in waiting), *sorted(waiting.difference(named))]
+        return self._claim_of(queues, quarantine=False) or self._claim_of(alone, quarantine=True)
+
+    def _claim_of(self, queues: Iterable[str], *, quarantine: bool) -> Delivery | None:
+        named, nonce = tuple(queues), self._app.world.nonce
+        while named:
+            self._claims += 1
+            claim = Claim(self._id, 0, self._claims, nonce(), named, quarantine=quarantine)
+            claimed = self._app.broker.claim(claim)
+            if claimed.deliveries:
+                return claimed.deliveries[0]
+            if not claimed.leased:
+                self._beat(_ALWAYS)
+            elif not claimed.may_be_more:
+                break
+        return None
+
+    def _is_cancelled(self, delivery: Delivery) -> bool:
+        return self._app.inspector.orders([(delivery.id, delivery.token)]) != [None]
+
+    def _beat(self, lease: float) -> None:
+        self._app.broker.beat({self._id: codec.encode(self._facts())}, lease)
+
+    def _facts(self) -> dict[str, object]:
+        app = self._app
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": list(app.config.turns.queues),
+            "threads": 1,
+            "quarantine": False,
+            "tasks": sorted(task.name for task in app.tasks),
+            "schedules": self._declared,
+            "machine": "",
+            "processes": [],
+        }

@@ -1,0 +1,57 @@
+"""Guards of the simulation for users' tests: that all lives by its clock, and that it leaves no trace."""
+
+from .mutation import Mutation
+
+_SIMULATION = "unit/test_simulation.py"
+_ACCIDENTS = "unit/test_accidents.py"
+
+GUARDS_OF_SIMULATION = (
+    Mutation(
+        "what a simulation keeps for a while lives by the machine's clock",
+        "results, throttles and the like never end in a simulation",
+        "minicelery/memory.py",
+        "    def time(self) -> float:\n        return self._memory.clock.now()\n",
+        "    def time(self) -> float:\n        import time\n\n        return time.time()\n",
+        (f"{_SIMULATION}::test_what_redis_keeps_for_a_while_ends_by_the_clock",),
+    ),
+    Mutation(
+        "an app is as before only if nothing was raised in its simulation",
+        "after one failed test all others go to a memory that nobody looks at",
+        "minicelery/simulation.py",
+        "        yield\n    finally:\n        for name in names:\n",
+        "        yield\n    except ZeroDivisionError:\n        raise\n    else:\n        for name in names:\n",
+        (f"{_SIMULATION}::test_the_app_is_as_before_if_something_was_raised",),
+    ),
+    Mutation(
+        "an app may be configured while it is simulated",
+        "the rest of the test goes to the real Redis",
+        "minicelery/memory.py",
+        "        raise SimulationError(\"an app can't be configured while it is simulated; ",
+        '        return super().close()\n        print("',
+        (f"{_SIMULATION}::test_an_app_is_not_configured_while_it_is_simulated",),
+    ),
+    Mutation(
+        "the clock of a simulation passes by the renewals of locks",
+        "a lock that is held is lost as soon as time passes",
+        "minicelery/clock.py",
+        "            self._ms = max(self._ms, _whole(due))\n",
+        "            self._ms = max(self._ms, target)\n",
+        (f"{_SIMULATION}::test_a_lock_that_is_held_is_renewed_while_time_passes",),
+    ),
+    Mutation(
+        "what never went wrong is not told",
+        "a test that kills no worker shows that nothing is lost when one dies",
+        "minicelery/simulation.py",
+        "        if self._worker.accidents or not all(loss.has_happened for loss in self._memory.losses):\n",
+        "        if self._worker.accidents and self._memory.losses:\n",
+        (f"{_ACCIDENTS}::test_what_never_went_wrong_is_told_at_the_end",),
+    ),
+    Mutation(
+        "the outcome of a simulated run is recorded before its worker dies",
+        "users' tests show that a task need not bear a second run",
+        "minicelery/simulated_worker.py",
+        "        if outcome and not (accident and accident.lost):\n",
+        "        if outcome:\n",
+        (f"{_ACCIDENTS}::test_a_run_that_was_not_recorded_is_repeated",),
+    ),
+)
