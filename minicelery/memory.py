@@ -64,6 +64,8 @@ class Memory(FakeServer):
         self.owed = 0.0
         self.waits, self.waited_for = 0, b""
         self.lua: _Lua | None = None
+        self.in_view: tuple[bytes, ...] = ()
+        self.made: set[bytes] = set()
 
     def connect(self) -> "MemoryClients":
         commands, blocking = (self._client() for _ in range(2))
@@ -78,10 +80,15 @@ class Memory(FakeServer):
             protocol=2,
         )
 
-    def keys_that_begin(self, starts: tuple[str, ...]) -> list[str]:
-        """The keys that begin so, sorted. A SCAN would take longer than all else that is done at a moment."""
-        wanted = tuple(start.encode() for start in starts)
-        return sorted(key.decode(errors="surrogateescape") for key in self.dbs[0] if key.startswith(wanted))
+    def keep_in_view(self, *starts: str) -> None:
+        """Remember from now on which keys are made that begin so: to look for them among all the others would take
+        longer than all else that is done at a moment."""
+        self.in_view = tuple(start.encode() for start in starts)
+
+    def seen(self) -> list[str]:
+        """Those of them that are there, sorted."""
+        found = sorted(key for key in self.made if key in self.dbs[0])
+        return [key.decode(errors="surrogateescape") for key in found]
 
     def first_score(self, key: str) -> float | None:
         """Of a sorted set; None where there is none."""
@@ -154,6 +161,11 @@ class _Keyspace(Database):
     @time.setter
     def time(self, _: float) -> None:
         """The time of this machine, with which each command begins, is not ours."""
+
+    def __setitem__(self, key: bytes, value: Any) -> None:
+        super().__setitem__(key, value)
+        if key.startswith(self._memory.in_view):
+            self._memory.made.add(key)
 
     def expired(self, item: Any) -> bool:
         return self._is_over(item.expireat)

@@ -61,6 +61,8 @@ class SimulatedWorker:
         self._id = ""
         self.accidents: list[Accident] = []
         self.is_running = False
+        self._places = (app.keys.queue(""), app.keys.priorities(""), app.keys.quarantine(""))
+        memory.keep_in_view(*self._places)
         self.succeed()
 
     def succeed(self) -> None:
@@ -127,9 +129,8 @@ class SimulatedWorker:
     def _claim(self) -> Delivery | None:
         """The next task: of the queues of the configuration in their order, then of the others by their names, then of
         those in quarantine."""
-        keys = self._app.keys
-        lists, priorities, quarantines = keys.queue(""), keys.priorities(""), keys.quarantine("")
-        found = set(self._memory.keys_that_begin((lists, priorities, quarantines))) - {keys.dead_letter}
+        lists, priorities, quarantines = self._places
+        found = [key for key in self._memory.seen() if key != self._app.keys.dead_letter]
         waiting = {one.removeprefix(start) for one in found for start in (lists, priorities) if one.startswith(start)}
         alone = sorted(one.removeprefix(quarantines) for one in found if one.startswith(quarantines))
         named = self._app.config.turns.order(self._app.world.random)

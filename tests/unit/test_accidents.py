@@ -1,14 +1,15 @@
 """What goes wrong in a simulation when it is told to: dead workers, second deliveries, lost connections, no Redis."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from minicelery import MiniCelery, RedisUnavailable
+from minicelery import MiniCelery, RedisUnavailable, Task
 from minicelery.config import Config
 from minicelery.errors import InvalidInput, SimulationError, UnknownTask
 from minicelery.states import Status
-from minicelery.testing import Simulation, simulated
+from minicelery.testing import Run, Simulation, simulated
 from minicelery.web import create_app
 
 
@@ -217,3 +218,50 @@ def test_bad_words_are_refused_with_those_that_there_are(sim: Simulation) -> Non
         sim.lose_connection(script="select")
     with pytest.raises(InvalidInput, match="/times"):
         sim.lose_connection(times=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_goes_wrong_the_law_holds_and_the_same_is_told_every_time(seed: int) -> None:
+    assert _story(seed) == _story(seed)
+
+
+def _story(seed: int) -> list[Run]:
+    """Forty steps by chance of an app with a bit of everything, then half an hour in which all comes to an end."""
+    app, chance = MiniCelery("shop", config=Config(redis_url="redis://127.0.0.1:1", patience=1.0)), random.Random(seed)
+    _declare_for_story(app, chance)
+    tasks: list[Task[..., None]] = [app.tasks.find(name) for name in ("shaky", "limited", "locked")]
+    with simulated(app, seed=seed) as sim:
+        steps: list[Callable[[], object]] = [
+            *[lambda: chance.choice(tasks).apply_async((), countdown=chance.choice((0, 20)))] * 4,
+            lambda: chance.choice(tasks).apply_async((), queue="other", priority=9, expires=40),
+            lambda: sim.kill_worker(chance.choice(("claim", "run")), lost=chance.choice(("machine", "process"))),
+            sim.deliver_twice,
+            lambda: sim.lose_connection(chance.randrange(1, 4), chance.choice(("request", "reply"))),
+            lambda: app.cancel([record.id for record in sim.waiting[:1]]),
+            app.revive_all,
+            *[lambda: sim.advance(chance.randrange(30))] * 3,
+        ]
+        for _ in range(40):
+            chance.choice(steps)()
+            sim.check()
+        runs = sim.advance("30m")
+        assert sim.waiting == []
+    return runs
+
+
+def _declare_for_story(app: MiniCelery, chance: random.Random) -> None:
+    @app.task(max_retries=2, retry_backoff=5)
+    def shaky() -> None:
+        if chance.random() < 0.3:
+            raise ValueError("not now")
+
+    @app.task(rate_limit="20/m", concurrency=2)
+    def limited() -> None:
+        if chance.random() < 0.2:
+            shaky.delay()
+
+    @app.periodic(cron="*/5 * * * *")
+    @app.task(unique_for=30)
+    def locked() -> None:
+        with app.lock("door", ttl=5):
+            app.world.sleep(2)

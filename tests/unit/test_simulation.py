@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import fakeredis
 import pytest
+from flask import Flask, current_app
 
 from minicelery import MiniCelery, TaskContext, memory, simulation
 from minicelery.clock import seconds_of
@@ -177,6 +178,20 @@ def test_isolated_tasks_run_here(shop: MiniCelery, sim: Simulation) -> None:
     result = pid.delay()
     sim.run()
     assert result.get() == os.getpid()
+
+
+def test_tasks_run_in_the_application_context_of_flask(shop: MiniCelery) -> None:
+    flask_app = Flask("shop")
+    shop.init_app(flask_app)
+
+    @shop.task
+    def whose() -> str:
+        return current_app.name
+
+    with simulated(shop) as sim:
+        result = whose.delay()
+        sim.run()
+        assert result.get() == "shop"
 
 
 def test_a_task_that_takes_time_lets_it_pass(shop: MiniCelery, sim: Simulation) -> None:
