@@ -57,7 +57,7 @@ class SimulatedWorker:
         self._memory = memory
         self._executor = app.make_executor(cancelled=self._is_cancelled)
         self._number = self._claims = 0
-        self._declared: list[str] = []
+        self._facts: dict[str, object] = {"schedules": []}
         self._id = ""
         self.accidents: list[Accident] = []
         self.is_running = False
@@ -73,13 +73,11 @@ class SimulatedWorker:
         self._beat(_ALWAYS)
 
     def learn(self) -> bool:
-        """Whether the code declares other schedules than before; others are told which."""
-        declared = [f"{one.name} {one.version}" for one in self._app.periodics]
-        if declared == self._declared:
-            return False
-        self._declared = declared
-        self._beat(_ALWAYS)
-        return True
+        """Tell others what the code has by now; whether it declares other schedules than before."""
+        before, self._facts = self._facts, self._describe()
+        if self._facts != before:
+            self._beat(_ALWAYS)
+        return self._facts["schedules"] != before["schedules"]
 
     def work_once(self) -> tuple[bool, Run | None]:
         """Claim one task and run it: whether there was one, and the run, which there is not if the worker died before
@@ -155,18 +153,19 @@ class SimulatedWorker:
         return self._app.inspector.orders([(delivery.id, delivery.token)]) != [None]
 
     def _beat(self, lease: float) -> None:
-        self._app.broker.beat({self._id: codec.encode(self._facts())}, lease)
+        self._app.broker.beat({self._id: codec.encode(self._facts)}, lease)
 
-    def _facts(self) -> dict[str, object]:
+    def _describe(self) -> dict[str, object]:
         app = self._app
+        queues = dict.fromkeys([*app.config.turns.queues, *sorted(task.settings.queue for task in app.tasks)])
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "queues": list(app.config.turns.queues),
+            "queues": list(queues),
             "threads": 1,
             "quarantine": False,
             "tasks": sorted(task.name for task in app.tasks),
-            "schedules": self._declared,
+            "schedules": [f"{one.name} {one.version}" for one in app.periodics],
             "machine": "",
             "processes": [],
         }

@@ -141,6 +141,20 @@ def test_what_is_too_late_expires_in_its_moment(shop: MiniCelery, sim: Simulatio
         result.get()
 
 
+def test_a_delayed_task_tells_why_it_waits_by_the_clock(shop: MiniCelery, sim: Simulation) -> None:
+    @shop.task(queue="post")
+    def letter() -> None: ...
+
+    result = letter.apply_async(countdown=600)
+    sim.advance("9m")
+    assert result.why().reasons == ("it is due in 60.0 s",)
+
+    at_once = letter.delay()
+    sim.advance(0)
+    assert "no live worker serves" not in str(letter.delay().why())
+    assert at_once.successful()
+
+
 def test_what_is_paused_waits_until_it_goes_on(shop: MiniCelery, sim: Simulation) -> None:
     shop.limits.pause_queue("default", by="ann")
     shop.limits.pause_task("flaky")
