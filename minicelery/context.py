@@ -55,12 +55,17 @@ class TaskContext:
         if self.is_cancelled():
             raise TaskCancelled(self.id)
 
-    def retry(self, countdown: float | None = None, reason: str = "the task asked for a retry") -> NoReturn:
+    def retry(
+        self,
+        countdown: float | None = None,
+        reason: str = "the task asked for a retry",
+        exc: BaseException | None = None,
+    ) -> NoReturn:
         """End this run and try again after ``countdown`` seconds, or by the task's policy if it is None.
 
-        Counts against ``max_retries``; after the last one the task is FAILED with the error being handled.
+        Counts against ``max_retries``; after the last one the task is FAILED with ``exc``, or the error being handled.
         """
-        raise Retry(countdown, reason)
+        raise Retry(countdown, reason) from exc
 
 
 def context_of(delivery: Delivery, report: Report, is_cancelled: Callable[[], bool] = _never) -> TaskContext:

@@ -45,6 +45,7 @@ class TaskOptions(TypedDict, total=False):
     soft_time_limit: float | None  #: seconds after which it gets a ``SoftTimeLimitExceeded``; less than time_limit
     isolation: Literal["thread", "process"]  #: where it runs; default "thread", beside others in one process
     max_memory_mb: int | None  #: MiB that its process may have, with isolation="process", on Linux; default: no limit
+    expires: float | None  #: seconds after which a call that has not begun never does; default None
     rate_limit: str | float | None  #: starts in a period by all workers together, such as "100/m"; a number: a second
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
@@ -61,10 +62,8 @@ class CallOptions(TypedDict, total=False):
     """What ``apply_async(...)`` takes beside the arguments; None counts as not given."""
 
     countdown: float | None  #: seconds from now
-    eta: datetime | None  #: a moment, with its time zone
-    expires: (
-        float | datetime | None
-    )  #: seconds from now, or a moment with its time zone: later than that it never begins
+    eta: datetime | None  #: a moment; of UTC, if it has no time zone
+    expires: float | datetime | None  #: seconds from now, or such a moment: later than that it never begins
     queue: str | None
     priority: int | None
     max_retries: int | None
@@ -117,6 +116,7 @@ class TaskSettings:
     is_isolated: bool = False
     max_memory_mb: int | None = None
     priority: int = NORMAL_PRIORITY
+    expires: float | None = None
     limits: Limits = Limits()
     once: Once | None = None
     unique_key: Callable[..., str] | None = None
@@ -145,7 +145,8 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         time_limits=NO_TIME_LIMITS.replaced(options),
         is_isolated=(is_isolated := _is_isolated(options.get("isolation", "thread"))),
         max_memory_mb=_memory(options.get("max_memory_mb"), is_isolated=is_isolated),
-        priority=check_priority(options.get("priority", NORMAL_PRIORITY)),
+        priority=NORMAL_PRIORITY if (priority := options.get("priority")) is None else check_priority(priority),
+        expires=None if (expires := options.get("expires")) is None else _seconds_to_expire(expires),
         limits=_limits(options),
         once=uniqueness.once_of(options),
         unique_key=options.get("unique_key"),
@@ -161,7 +162,7 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     if "countdown" in given:
         given["countdown"] = check_countdown(given["countdown"])
     if "eta" in given:
-        _check_moment(given["eta"], "/eta")
+        given["eta"] = _moment(given["eta"], "/eta")
     if "expires" in given:
         given["expires"] = _expiry(given["expires"])
         _check_order(given)
@@ -180,6 +181,15 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     if "unique_key" in given:
         uniqueness.check_key(given["unique_key"])
     return cast(CallOptions, given)
+
+
+def with_expiry(chosen: CallOptions, expires: float | None) -> CallOptions:
+    """Checked options of a call, with its task's time to expire. ``InvalidInput`` where it is due later than that."""
+    if expires is None or "expires" in chosen:
+        return chosen
+    completed: CallOptions = {**chosen, "expires": expires}
+    _check_order(completed)
+    return completed
 
 
 def more_of(
@@ -302,19 +312,21 @@ def _exceptions(value: object, pointer: str) -> tuple[type[BaseException], ...]:
     return kinds
 
 
-def _check_moment(value: object, pointer: str) -> None:
+def _moment(value: object, pointer: str) -> datetime:
+    """A moment with its time zone: UTC for one that has none, as Celery takes it."""
     if not isinstance(value, datetime):
         raise InvalidInput(f"{value!r:.100} is not a datetime", pointer)
-    if value.tzinfo is None:
-        raise InvalidInput("this time has no time zone; add one, such as datetime.now(UTC) + …", pointer)
-    if value.timestamp() > LATEST:
+    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if moment.timestamp() > LATEST:
         raise InvalidInput("this moment is too far away; the year 9000 is the last", pointer)
+    return moment
 
 
 def _expiry(value: object) -> float | datetime:
-    if isinstance(value, datetime):
-        _check_moment(value, "/expires")
-        return value
+    return _moment(value, "/expires") if isinstance(value, datetime) else _seconds_to_expire(value)
+
+
+def _seconds_to_expire(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_DELAY:
         rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or a datetime"
         raise InvalidInput(f"{value!r:.100} is not a time to expire; {rule}", "/expires")

@@ -5,19 +5,19 @@ import re
 from .errors import InvalidInput
 
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*([smhd])\s*")
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smhd])\s*)?")
 #: Seconds between two starts, the fewest and the most.
 SHORTEST, LONGEST = 0.0001, 31 * 86_400.0
 
 
 def interval_of(value: object, pointer: str) -> float:
-    """The seconds between two starts at a rate: '10/s', '100/m', '5/h', '1/d', or a number a second.
+    """The seconds between two starts at a rate: '10/s', '100/m', '5/h', '1/d', or a number a second, as text, too.
 
     Raises ``InvalidInput`` that names the field for what is no rate.
     """
     number, period = 0.0, 1.0
     if isinstance(value, str) and (found := _RATE.fullmatch(value)):
-        number, period = float(found[1]), _PERIODS[found[2]]
+        number, period = float(found[1]), _PERIODS[found[2] or "s"]
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value)
     if not (number > 0 and SHORTEST <= period / number <= LONGEST):

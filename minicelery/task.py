@@ -11,7 +11,7 @@ from . import codec, uniqueness
 from .context import TaskContext
 from .errors import InvalidArguments, InvalidInput
 from .message import Message
-from .options import NOTHING, CallOptions, TaskSettings, check_call_options, more_of
+from .options import NOTHING, CallOptions, TaskSettings, check_call_options, more_of, with_expiry
 from .result import AsyncResult
 
 P = ParamSpec("P")
@@ -50,7 +50,7 @@ class Task(Generic[P, R]):
         self.time_limits = settings.time_limits
         self.is_isolated = settings.is_isolated
         self.max_memory_mb = settings.max_memory_mb
-        self._more = more_of(_NO_OPTIONS, settings.priority)
+        self._more = more_of(with_expiry(_NO_OPTIONS, settings.expires), settings.priority)
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)
@@ -100,6 +100,7 @@ class Task(Generic[P, R]):
                 self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
             )
         settings.time_limits.replaced(chosen)  # those of the call must go with those of the task
+        chosen = with_expiry(chosen, settings.expires)
         gates = settings.limits.gates(args, kwargs) if settings.limits else ""
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(

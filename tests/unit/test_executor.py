@@ -133,6 +133,23 @@ def test_an_asked_retry_is_a_retry(bench: Bench) -> None:
     assert (outcome.status, outcome.delay) == (Status.RETRYING, 5)
 
 
+@pytest.mark.parametrize("is_handled", [True, False])
+def test_a_retry_is_for_the_error_that_is_given(bench: Bench, is_handled: bool) -> None:
+    def task(self: TaskContext) -> None:
+        if is_handled:
+            try:
+                raise KeyError("handled")
+            except KeyError:
+                self.retry(countdown=5, exc=ValueError("given"))
+        self.retry(exc=ValueError("given"))
+
+    outcome = bench.run(task, bind=True, retry_count=3)
+
+    assert outcome
+    error = codec.decode(outcome.body)
+    assert (outcome.status, error["type"], error["message"]) == (Status.FAILED, "ValueError", "given")
+
+
 def test_the_traceback_begins_with_the_users_code(bench: Bench) -> None:
     outcome = bench.run(lambda: _raise(ValueError("wrong")), retry_count=3)
 
