@@ -120,6 +120,7 @@ def everything(
 @click.option("--max-retries", type=int)
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on.")
 @click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end.")
+@click.option("--ignore-result", is_flag=True, default=None, help="Keep null as its result. Default: the task's own.")
 @click.option(
     "--unique-for", type=float, metavar="SECONDS", help="The same call is the same task, for so long at most."
 )

@@ -30,6 +30,7 @@ class Runnable(Protocol):
     time_limits: TimeLimits
     is_isolated: bool
     max_memory_mb: int | None
+    ignores_result: bool
 
     def run(self, context: Callable[[], TaskContext], args: list[Any], kwargs: dict[str, Any]) -> Any: ...
 
@@ -109,7 +110,7 @@ class Executor:
                     run, task, lambda: context_of(delivery, report, lambda: self._cancelled(delivery)), args, kwargs
                 )
             policy = _NEVER  # a result that can't be kept would be the same next time
-            return succeed(codec.encode(value, "/result"))
+            return succeed("null" if _ignores_result(task, delivery) else codec.encode(value, "/result"))
         except LeaseLost as error:
             return None if is_lost else self._judge(error, delivery, policy)
         except BaseException as error:
@@ -136,6 +137,8 @@ class Executor:
         if task.is_isolated and self._isolate:
             return None
         limits = _limits_of(task, delivery)
+        if limits == NO_TIME_LIMITS:
+            return None
         return limits, self._judge(overrun(limits.hard or 0.0), delivery, task.policy)
 
     def _judge(self, error: BaseException, delivery: Delivery, policy: RetryPolicy) -> Outcome:
@@ -155,6 +158,12 @@ class Executor:
         finally:
             if sys.getrecursionlimit() < limit:
                 sys.setrecursionlimit(limit)
+
+
+def _ignores_result(task: Runnable, delivery: Delivery) -> bool:
+    """Whether nobody wants to know what the run returns: it may be anything then, and is not kept."""
+    chosen = codec.decode(delivery.options).get("ignore_result") if delivery.options else None
+    return task.ignores_result if chosen is None else bool(chosen)
 
 
 def _limits_of(task: Runnable, delivery: Delivery) -> TimeLimits:

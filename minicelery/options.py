@@ -24,6 +24,8 @@ MOST_SLOTS = 100_000
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:@+-]{1,64}")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
+#: What a call tells the worker, in place of what the task says.
+_FOR_THE_WORKER = (*TIME_LIMITS, "ignore_result")
 
 
 class TaskOptions(TypedDict, total=False):
@@ -46,6 +48,7 @@ class TaskOptions(TypedDict, total=False):
     isolation: Literal["thread", "process"]  #: where it runs; default "thread", beside others in one process
     max_memory_mb: int | None  #: MiB that its process may have, with isolation="process", on Linux; default: no limit
     expires: float | None  #: seconds after which a call that has not begun never does; default None
+    ignore_result: bool | None  #: keep no result, None in its place; default False
     rate_limit: str | float | None  #: starts in a period by all workers together, such as "100/m"; a number: a second
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
@@ -79,6 +82,7 @@ class CallOptions(TypedDict, total=False):
     task_id: str | None  #: default: a new UUID; the same id with the same call is the same task
     time_limit: float | None  #: instead of the task's
     soft_time_limit: float | None  #: instead of the task's
+    ignore_result: bool | None  #: instead of the task's
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class TaskSettings:
     max_memory_mb: int | None = None
     priority: int = NORMAL_PRIORITY
     expires: float | None = None
+    ignore_result: bool = False
     limits: Limits = Limits()
     once: Once | None = None
     unique_key: Callable[..., str] | None = None
@@ -147,6 +152,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         max_memory_mb=_memory(options.get("max_memory_mb"), is_isolated=is_isolated),
         priority=NORMAL_PRIORITY if (priority := options.get("priority")) is None else check_priority(priority),
         expires=None if (expires := options.get("expires")) is None else _seconds_to_expire(expires),
+        ignore_result=_check_ignore_result(options.get("ignore_result")) or False,
         limits=_limits(options),
         once=uniqueness.once_of(options),
         unique_key=options.get("unique_key"),
@@ -174,6 +180,7 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
         check_queue(given["queue"])
     if "max_retries" in given:
         check_max_retries(given["max_retries"])
+    _check_ignore_result(given.get("ignore_result"))
     NO_TIME_LIMITS.replaced(given)
     if "task_id" in given:
         check_name(given["task_id"], "/task_id")
@@ -211,8 +218,8 @@ def more_of(
         found["expires_in"] = f"{expires:.3f}"
     if tags := options.get("tags"):
         found["tags"] = " ".join(tags)
-    if limits := {name: value for name in TIME_LIMITS if (value := options.get(name)) is not None}:
-        found["options"] = codec.write(limits)
+    if told := {name: value for name in _FOR_THE_WORKER if (value := options.get(name)) is not None}:
+        found["options"] = codec.write(told)
     return codec.write(found) if found else ""
 
 
@@ -285,6 +292,12 @@ def _key(function: Callable[..., object] | None, pointer: str, args: Sequence[An
     if _PLAIN_KEY.fullmatch(text):
         return text
     return f"#{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
+
+
+def _check_ignore_result(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidInput(f"{value!r:.100} is neither True nor False", "/ignore_result")
 
 
 def _is_isolated(value: object) -> bool:

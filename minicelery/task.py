@@ -50,6 +50,7 @@ class Task(Generic[P, R]):
         self.time_limits = settings.time_limits
         self.is_isolated = settings.is_isolated
         self.max_memory_mb = settings.max_memory_mb
+        self.ignores_result = settings.ignore_result
         self._more = more_of(with_expiry(_NO_OPTIONS, settings.expires), settings.priority)
         self._submit = submit
         self._new_id = new_id
@@ -81,8 +82,8 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
-        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``tags``, ``task_id``, and ``unique_for``
-        and its kin."""
+        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``ignore_result``, ``tags``, ``task_id``,
+        and ``unique_for`` and its kin."""
         return self._submit(self.message(args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":

@@ -132,6 +132,7 @@ class EagerSender:
             retry_count=record.retry_count,
             max_retries=record.max_retries,
             waited=0.0,
+            options=codec.decode(message.more or "{}").get("options", ""),
         )
         executor = self._app.make_executor(self._report)
         outcome = executor.execute(delivery)

@@ -121,6 +121,7 @@ class Submission(ma.Schema):
     soft_time_limit = _seconds(
         "Seconds after which a run is told to end, less than time_limit. Default: the task's own.", SHORTEST_LIMIT
     )
+    ignore_result = YesNo(allow_none=True, metadata={"description": "Keep null as its result. Default: the task's."})
     countdown = Number(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
     eta = ma.fields.AwareDateTime(
         format="iso",

@@ -52,6 +52,17 @@ def test_each_task_may_have_options_of_its_own(http: FlaskClient, app: MiniCeler
     assert (ids[2], records[2] and records[2].max_retries) == ("mine", 7)
 
 
+def test_results_that_nobody_wants_are_null(http: FlaskClient, app: MiniCelery) -> None:
+    options: list[dict[str, Any]] = [{"ignore_result": True}, {"ignore_result": False}, {"ignore_result": None}]
+
+    ids = post(http, *({"name": "add", "args": [1, 2], **one} for one in options)).json["task_ids"]
+    ids.append(http.post("/tasks", json={"name": "add", "args": [1, 2], "ignore_result": True}).json["task_id"])
+
+    drain(app)
+    found = [http.get(f"/tasks/{task_id}").json for task_id in ids]
+    assert [(one["status"], one["result"]) for one in found] == [("SUCCESS", value) for value in (None, 3, 3, None)]
+
+
 @pytest.mark.parametrize(
     ("fault", "pointer"),
     [

@@ -141,6 +141,7 @@ BAD = [
     ({"name": "add", "args": [1, 2], "time_limit": 0}, "/time_limit", "give a number from 0.1 to 31622400"),
     ({"name": "add", "args": [1, 2], "soft_time_limit": "5"}, "/soft_time_limit", "give a number from 0.1"),
     ({"name": "add", "args": [1, 2], "soft_time_limit": 2, "time_limit": 1}, "/soft_time_limit", "not less than"),
+    ({"name": "add", "args": [1, 2], "ignore_result": 1}, "/ignore_result", "give true or false"),
     ({"name": "add", "args": [1, 2], "eta": "tomorrow"}, "/eta", "give a moment with its time zone"),
     ({"name": "add", "args": [1, 2], "eta": "2999-01-01T00:00:00"}, "/eta", "give a moment with its time zone"),
     ({"name": "add", "args": [1, 2], "eta": "9999-12-31T23:59:59-12:00"}, "/eta", "too far away"),

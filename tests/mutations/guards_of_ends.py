@@ -57,6 +57,15 @@ GUARDS_OF_ENDS = (
         (f"{_PRIORITIES}::test_what_was_in_quarantine_has_its_priority_again_once_it_is_revived",),
     ),
     Mutation(
+        "a result is looked at that nobody wants",
+        "a task fails by returning what it was told may be anything",
+        "minicelery/executor.py",
+        'return succeed("null" if _ignores_result(task, delivery) else codec.encode(value, "/result"))',
+        'body = codec.encode(value, "/result")\n'
+        '            return succeed("null" if _ignores_result(task, delivery) else body)',
+        ("unit/test_ignored_results.py::test_what_is_returned_may_be_anything",),
+    ),
+    Mutation(
         "a child asks for nothing that it may have missed",
         "a task that was cancelled while its connection was cut never hears of it",
         "minicelery/worker/cancellations.py",

@@ -54,6 +54,14 @@ def test_enqueue_and_wait_prints_the_result(run: Run, crew: Crew) -> None:
     assert (done.returncode, done.stdout) == (0, "5\n")
 
 
+def test_a_result_that_nobody_wants_is_null(run: Run, crew: Crew) -> None:
+    crew.start()
+
+    done = run("enqueue", "add", "2", "3", "--ignore-result", "--wait")
+
+    assert (done.returncode, done.stdout) == (0, "null\n")
+
+
 def test_limits_are_given_with_a_call(run: Run, crew: Crew) -> None:
     crew.start()
 

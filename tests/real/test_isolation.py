@@ -72,6 +72,13 @@ def start(crew: Crew, *arguments: str) -> Worker:
     return crew.start(*arguments, app=APP).ready()
 
 
+def test_a_result_that_nobody_wants_is_not_kept(home: Home) -> None:
+    echo = home.app.tasks.find("echo")
+
+    assert echo.apply_async(([1, 2],), ignore_result=True).get(PATIENCE) is None
+    assert echo.apply_async(([1, 2],)).get(PATIENCE) == [1, 2]
+
+
 def test_a_hard_limit_ends_the_run_and_no_neighbour(home: Home) -> None:
     neighbours = [call(home.app, "announce_and_wait", 1), call(home.app, "nap", 1)]
     begun(neighbours[0])

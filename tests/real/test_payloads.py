@@ -163,6 +163,7 @@ class Returning:
     time_limits = NO_TIME_LIMITS
     is_isolated = False
     max_memory_mb: int | None = None
+    ignores_result = False
 
     def __init__(self, value: Any) -> None:
         self.value = value
