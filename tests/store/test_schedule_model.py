@@ -3,7 +3,6 @@
 After every step each due time that was to be fired is one task, and every schedule stands where it should.
 """
 
-import hashlib
 import itertools
 import json
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from minicelery import MiniCelery, scripts
+from minicelery import MiniCelery
 from minicelery.connection import Clients
 from minicelery.cron import Rule
 from minicelery.errors import ScheduleExists, ScheduleFromCode, ScheduleNotFound
@@ -24,9 +23,12 @@ from minicelery.schedule import Missed, Origin, Schedule, made_of, task_id_of
 from minicelery.slots import plan
 from minicelery.timetable import Firing
 from tests.conftest import make_app
+from tests.store.clock import Clock, install
 from tests.tapped import Tapped
 
 NAMES = ("a", "b", "code")
+#: Shortly before the clocks of Vienna go forward.
+BEGIN = 1_774_745_000.0
 WORKERS = ("w1", "w2")
 RULES = (Rule(every=10), Rule(every=7), Rule(cron="*/2 * * * *", timezone="Europe/Vienna"))
 #: The definitions that two releases of the code have under one name.
@@ -38,7 +40,7 @@ class Clocked(Tapped):
     """A client that loses all replies of a call of scripts now and then, and tells the time of ours."""
 
     lose_next = False
-    now = 1_774_745_000.0  # shortly before the clocks of Vienna go forward
+    clock: Clock
 
     def send_packed_command(self, command: Any) -> None:
         calls = b"".join(command).count(b"EVALSHA")
@@ -53,7 +55,7 @@ class Clocked(Tapped):
         return getattr(self.client, name)
 
     def time(self) -> tuple[int, int]:
-        return int(self.now), 0
+        return int(self.clock.now), 0
 
 
 @dataclass
@@ -78,6 +80,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.wire = Clocked(self.clients.commands)
         self.app: MiniCelery = make_app(Clients(self.wire, self.clients.blocking), f"schedules{next(_runs)}")
+        self.clock = self.wire.clock = Clock(self.app)
+        self.clock.go_on(BEGIN - self.clock.now)
         self.call = self.app.task(_work).s()
         self.app.scripts.load_all()
         self.clockwork = Clockwork(self.app.timetable, self.app.agenda, self.app.world)
@@ -85,15 +89,10 @@ class Machine(RuleBasedStateMachine):
         self.declared: dict[str, str] = {}
         self.fired: set[str] = set()
         self.slow: list[Firing] = []
-        self._set_clock(0)
 
     def teardown(self) -> None:
         if keys := list(self.clients.commands.scan_iter(f"{self.app.keys.prefix}*")):
             self.clients.commands.delete(*keys)
-
-    def _set_clock(self, seconds: float) -> None:
-        self.wire.now += seconds
-        self.clients.commands.set(f"{self.app.keys.prefix}clock", f"{self.wire.now:.0f}")
 
     @rule()
     def lose_the_next_reply(self) -> None:
@@ -101,11 +100,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 7, 25, 90, 3700]))
     def time_goes_on(self, seconds: int) -> None:
-        self._set_clock(seconds)
+        self.clock.go_on(seconds)
 
     @rule()
     def the_clock_jumps_back(self) -> None:
-        self._set_clock(-100)
+        self.clock.go_on(-100)
 
     # ---- by people ------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class Machine(RuleBasedStateMachine):
             assert name in self.entries
             return
         assert name not in self.entries
-        self.entries[name] = Entry(rule, record.schedule.version, missed, rule.after(self.wire.now))
+        self.entries[name] = Entry(rule, record.schedule.version, missed, rule.after(self.clock.now))
 
     @rule(name=st.sampled_from(NAMES), rule=st.sampled_from(RULES))
     def change(self, name: str, rule: Rule) -> None:
@@ -128,7 +127,7 @@ class Machine(RuleBasedStateMachine):
             return
         record = self.app.schedules.change(name, **_options(rule))
         if entry.rule != rule and not entry.paused:
-            entry.stands_at = rule.after(self.wire.now)
+            entry.stands_at = rule.after(self.clock.now)
         entry.rule, entry.version = rule, record.schedule.version
 
     @precondition(lambda self: self.entries)
@@ -143,7 +142,7 @@ class Machine(RuleBasedStateMachine):
         self.app.schedules.resume(name)
         entry.paused, entry.kept = False, None
         if entry.undeclared is None:
-            entry.stands_at = entry.rule.after(self.wire.now)
+            entry.stands_at = entry.rule.after(self.clock.now)
 
     @rule(name=st.sampled_from(NAMES))
     def delete(self, name: str) -> None:
@@ -178,7 +177,7 @@ class Machine(RuleBasedStateMachine):
         entry = self.entries.get("code")
         if entry is None:
             rule = RELEASES[release]
-            self.entries["code"] = Entry(rule, release, stands_at=rule.after(self.wire.now), is_code=True)
+            self.entries["code"] = Entry(rule, release, stands_at=rule.after(self.clock.now), is_code=True)
             return
         if entry.version == release and entry.undeclared is None:
             return
@@ -187,11 +186,11 @@ class Machine(RuleBasedStateMachine):
         if entry.version != release:
             entry.replaced = (entry.replaced | {entry.version}) - {release}
             entry.kept = None
-        elif entry.undeclared is not None and self.wire.now - entry.undeclared >= 3600:
+        elif entry.undeclared is not None and self.clock.now - entry.undeclared >= 3600:
             entry.kept = None
         entry.rule, entry.version = RELEASES[release], release
         if not entry.paused:
-            entry.stands_at = entry.rule.after(self.wire.now) if entry.kept is None else entry.kept
+            entry.stands_at = entry.rule.after(self.clock.now) if entry.kept is None else entry.kept
         entry.undeclared = entry.kept = None
 
     def _is_declared(self, entry: Entry) -> bool:
@@ -202,8 +201,8 @@ class Machine(RuleBasedStateMachine):
         while self.clockwork.fire() == 0.0:
             pass
         for name, entry in self.entries.items():
-            while entry.stands_at is not None and entry.stands_at <= self.wire.now:
-                planned = plan(entry.rule, entry.missed, 1000, entry.stands_at, self.wire.now)
+            while entry.stands_at is not None and entry.stands_at <= self.clock.now:
+                planned = plan(entry.rule, entry.missed, 1000, entry.stands_at, self.clock.now)
                 self._apply(Firing(name, entry.version, str(entry.stands_at), planned.slots, planned.next))
 
     @rule()
@@ -223,7 +222,7 @@ class Machine(RuleBasedStateMachine):
         if not entry or entry.stands_at != int(float(firing.due)) or entry.version != firing.version:
             return
         if not self._is_declared(entry):
-            entry.undeclared, entry.kept, entry.stands_at = self.wire.now, entry.stands_at, None
+            entry.undeclared, entry.kept, entry.stands_at = self.clock.now, entry.stands_at, None
             return
         self.fired |= {task_id_of(firing.name, slot) for slot in firing.slots}
         entry.stands_at = firing.next
@@ -260,13 +259,7 @@ def _of_code(release: str) -> Schedule:
 
 
 def test_each_due_time_is_fired_once_whatever_happens(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = scripts.load
-
-    def with_a_clock_of_ours(name: str) -> scripts.Script:
-        text = original(name).text.replace("redis.call('TIME')", "{redis.call('GET', prefix .. 'clock'), '0'}")
-        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(scripts, "load", with_a_clock_of_ours)
+    install(monkeypatch)
     monkeypatch.setattr(Machine, "clients", real_clients, raising=False)
     run_state_machine_as_test(
         Machine,
