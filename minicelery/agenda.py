@@ -96,4 +96,10 @@ def _last(found: Mapping[str, str], states: Mapping[str, Any]) -> LastRun | None
     task_id, slot = found["last_id"], found["last_slot"]
     now = states.get(task_id)
     status = now if isinstance(now, str) and now in set(Status) else found["last_status"]
-    return LastRun(task_id, float(slot) if slot else None, float(found["last_at"]), Status(status) if status else None)
+    return LastRun(
+        task_id,
+        float(slot) if slot else None,
+        float(found["last_at"]),
+        Status(status) if status else None,
+        bool(found.get("last_duplicate")),
+    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from . import codec
 from .cron import check_rule
 from .errors import DuplicateScheduleName, InvalidInput
 from .message import Message
@@ -69,7 +70,7 @@ class Declarations:
             raise DuplicateScheduleName(f"two schedules are named '{name}'; give one of them name=...")
         call = {one: options[one] for one in _OF_THE_CALL if one in options}  # type: ignore[literal-required]
         refuse_single(call)
-        message = task.message(options.get("args", ()), options.get("kwargs", {}), call)
+        message = refuse_debounced(task.message(options.get("args", ()), options.get("kwargs", {}), call))
         defined = replace(schedule_of(name, message, options), origin=Origin.CODE)
         self._schedules[name] = replace(defined, version=defined.digest())
 
@@ -83,6 +84,14 @@ def schedule_of(name: str, message: Message, options: ScheduleOptions | Periodic
     missed, most = options.get("missed"), options.get("most")
     policy = Missed.ONCE if missed is None else check_missed(missed)
     return made_of(name, message, rule, policy, MOST_MISSED if most is None else check_most(most))
+
+
+def refuse_debounced(message: Message) -> Message:
+    """The message. ``InvalidInput`` where it is due after a quiet time: of calls, and there are none but this one."""
+    if message.more and codec.decode(message.more).get("once") == "debounce":
+        told = f"a schedule says when {message.name} is due, and not a quiet time: give unique_for or throttle instead"
+        raise InvalidInput(told, "/debounce")
+    return message
 
 
 def refuse_single(call: Mapping[str, Any]) -> None:

@@ -85,13 +85,15 @@ class Schedule:
 class LastRun:
     """The task that a schedule has fired last: for the due time ``slot`` (None: somebody wanted it run), at ``at``.
 
-    ``status`` is None where the task was gone before anybody noted how it had ended.
+    ``status`` is None where the task was gone before anybody noted how it had ended. ``duplicate``: it is the same as
+    an earlier one that had not ended then, and this is its task, see ``unique_for``.
     """
 
     task_id: str
     slot: float | None
     at: float
     status: Status | None
+    duplicate: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,22 @@ def call_of(schedule: Schedule) -> dict[str, Any]:
         call["expires"] = float(more["expires_in"])
     if "tags" in more:
         call["tags"] = more["tags"].split()
-    return call
+    if "options" in more:
+        call |= codec.decode(more["options"])
+    return call | _once_of(more)
+
+
+def _once_of(more: Mapping[str, str]) -> dict[str, Any]:
+    """How often its task may be there; not by which key, of which Redis has the hash only."""
+    seconds = float(more.get("hold", 0)) / 1000
+    match more.get("once"):
+        case "finish":
+            return {"unique_for": seconds}
+        case "start":
+            return {"unique_for": seconds, "unique_until": "start"}
+        case "throttle":
+            return {"throttle": seconds}
+    return {}
 
 
 def describe(record: ScheduleRecord) -> dict[str, Any]:
@@ -224,6 +241,7 @@ def describe(record: ScheduleRecord) -> dict[str, Any]:
             "due": None if last.slot is None else _utc(last.slot),
             "at": _utc(last.at),
             "status": last.status and last.status.value,
+            "duplicate": last.duplicate,
         },
     }
 

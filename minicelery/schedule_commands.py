@@ -132,7 +132,10 @@ def resume(app: MiniCelery, names: tuple[str, ...]) -> None:
 @click.argument("name")
 def run(app: MiniCelery, name: str) -> None:
     """Send the task of a schedule at once. Prints its id."""
-    click.echo(app.schedules.run_now(name).id)
+    result = app.schedules.run_now(name)
+    if result.duplicate:
+        click.echo("minicelery: its task is unique and has not ended; this is the earlier one", err=True)
+    click.echo(result.id)
 
 
 @schedules.command()

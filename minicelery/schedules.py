@@ -10,7 +10,7 @@ from .cron import Rule, check_rule
 from .errors import ForeignData, InvalidInput, ScheduleExists, ScheduleFromCode, ScheduleNotFound, ScheduleStuck
 from .message import Message
 from .options import refuse_unknown
-from .periodic import ScheduleOptions, refuse_single, schedule_of
+from .periodic import ScheduleOptions, refuse_debounced, refuse_single, schedule_of
 from .result import AsyncResult
 from .schedule import Origin, Schedule, ScheduleRecord, check_missed, check_most, check_schedule_name, made_of
 from .task import Signature
@@ -115,14 +115,19 @@ class Schedules:
                 raise _from_code(name, "delete")
 
     def run_now(self, name: str) -> AsyncResult[Any]:
-        """Send its task at once, also while it is paused. Its due times stay as they are."""
+        """Send its task at once, also while it is paused. Its due times stay as they are.
+
+        Of a unique task that has not ended the handle is that of the earlier one, and a ``duplicate``.
+        """
         task_id = f"{check_schedule_name(name)}:now-{self._world.nonce()}"
         fired = self._timetable.run_now(name, task_id)
         if fired.word == "gone":
             raise ScheduleNotFound(name)
         if fired.word == "stuck":
             raise ForeignData(f"Another program has put something else under {fired.detail}; see minicelery doctor")
-        return self._application.result(task_id)
+        result = self._application.result(fired.joined or task_id)
+        result.duplicate = fired.joined != ""
+        return result
 
     def preview(self, count: int = 5, **options: Unpack[ScheduleOptions]) -> Preview:
         """The words and the next due times of a rule that is not yet used."""
@@ -143,13 +148,13 @@ class Schedules:
         try:
             if isinstance(call, Signature):
                 refuse_single(call.options)
-                return call.message()
+                return refuse_debounced(call.message())
             if not isinstance(call, Mapping):
                 raise InvalidInput(f"{call!r:.80} is not a call; make it with task.s(...)")
             if "name" not in call:
                 raise InvalidInput("required: the name of a task", "/name")
             refuse_single(call)
-            return self._application.message(**call)
+            return refuse_debounced(self._application.message(**call))
         except InvalidInput as error:
             error.move_into("/task")
             raise

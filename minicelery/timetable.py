@@ -50,11 +50,15 @@ class Firing:
 
 @dataclass(frozen=True)
 class Fired:
-    """What became of a firing: ``fired``, with the number of tasks, or why not. ``detail``: a key in its way."""
+    """What became of a firing: ``fired``, with the number of tasks, or why not. ``detail``: a key in its way.
+
+    ``joined``: the id of the task that is there for the last due time, too, as it is unique and had not ended.
+    """
 
     word: str
     count: int = 0
     detail: str = ""
+    joined: str = ""
 
 
 class Timetable:
@@ -126,7 +130,7 @@ class Timetable:
 def _fired(answer: Sequence[Any]) -> Fired:
     word, *more = answer
     if word == "fired":
-        return Fired(word, int(more[0]))
+        return Fired(word, int(more[0]), joined=str(more[1]))
     return Fired(word, detail=str(more[0]) if more else "")
 
 

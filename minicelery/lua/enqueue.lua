@@ -66,13 +66,6 @@ local function found(where)
   return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue', 'call') or nil
 end
 
--- The key of a call that may be the same as another one.
-local function key_of(more)
-  if more.once == 'throttle' then return key.throttle(more.once_key) end
-  if more.once == 'debounce' then return key.debounce(more.once_key) end
-  return more.once and key.unique(more.once_key)
-end
-
 -- The key of another program that is in the way of this.
 local function once_obstacle(id, more)
   if more.where and not is_ours(more.where, 'string') then return more.where end
@@ -82,29 +75,7 @@ end
 local function write_once(id, due, more)
   if more.call then redis.call('HSET', key.task(id), 'call', more.call) end
   if more.once == 'debounce' then redis.call('HSET', key.task(id), 'latest', stamp(at + more.longest / 1000)) end
-  if more.once == 'finish' or more.once == 'start' then
-    redis.call('HSET', key.task(id), 'unique', more.once .. ' ' .. more.once_key)
-  end
-  local hold = more.once == 'debounce' and string.format('%.0f', (due - at) * 1000) or more.hold
-  redis.call('SET', more.where, id, 'PX', hold)
-end
-
--- The task whose id is kept at a key; nil where there is no id. Of a task that is gone the status is ''.
-local function task_at(where)
-  local id = redis.call('GET', where)
-  if not id or #id > LONGEST or not string.find(id, '^[%w_.:-]+$') then return nil end
-  local task = fields(id, 'status', 'keep', 'token', 'latest') or {}
-  local status = HOMES[task[1]] and task[1] or ''
-  return {id = id, status = status, where = where, keep = task[2], token = task[3], latest = tonumber(task[4] or nil)}
-end
-
--- Whether a task deserves the key that it has. Of a unique one it is not over, nor a run of it that was cancelled; a
--- debounced one waits for its first claim, and may wait longer.
-local function deserves(task, once)
-  if once == 'throttle' then return true end
-  if once == 'debounce' then return task.status == 'SCHEDULED' and not task.token and task.latest and task.latest > at end
-  local is_over = task.status == '' or HOMES[task.status] == '' or HOMES[task.status] == 'dead'
-  return not is_over or task.status == 'CANCELLED' and task.keep
+  take_key(id, more, more.where, more.once == 'debounce' and string.format('%.0f', (due - at) * 1000) or more.hold)
 end
 
 -- The task that a call is the same as; nil if it is to be one of its own.
@@ -116,7 +87,7 @@ local function holder_of(id, more)
   end
   if held[more.where] then return held[more.where] end
   local holder = task_at(more.where)
-  if not holder or not deserves(holder, more.once) then return nil end
+  if not holder or not deserves(holder, more.once, at) then return nil end
   held[more.where] = holder
   return holder
 end
@@ -138,7 +109,7 @@ local are_any_there = redis.call('EXISTS', unpack(KEYS)) > 0
 
 local function whole_more_of(text)
   local more = more_of(text, at)
-  more.where = key_of(more)
+  more.where = key_of_call(more)
   return more
 end
 

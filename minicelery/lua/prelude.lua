@@ -315,6 +315,41 @@ local function whole(id, ...)
   return task
 end
 
+-- ---- Calls that may be the same as earlier ones
+
+-- The key by which a call may be the same as another one; nil for a call that is always one of its own.
+local function key_of_call(more)
+  if more.once == 'throttle' then return key.throttle(more.once_key) end
+  if more.once == 'debounce' then return key.debounce(more.once_key) end
+  return more.once and key.unique(more.once_key)
+end
+
+-- The task whose id is kept at a key; nil where there is no id. Of a task that is gone the status is ''.
+local function task_at(where)
+  local id = redis.call('GET', where)
+  if not id or #id > LONGEST or not string.find(id, '^[%w_.:-]+$') then return nil end
+  local task = fields(id, 'status', 'keep', 'token', 'latest') or {}
+  local status = HOMES[task[1]] and task[1] or ''
+  return {id = id, status = status, where = where, keep = task[2], token = task[3], latest = tonumber(task[4] or nil)}
+end
+
+-- Whether a task deserves the key that it has. Of a unique one it is not over, nor a run of it that was cancelled; a
+-- debounced one waits for its first claim, and may wait longer.
+local function deserves(task, once, at)
+  if once == 'throttle' then return true end
+  if once == 'debounce' then return task.status == 'SCHEDULED' and not task.token and task.latest and task.latest > at end
+  local is_over = task.status == '' or HOMES[task.status] == '' or HOMES[task.status] == 'dead'
+  return not is_over or task.status == 'CANCELLED' and task.keep
+end
+
+-- Gives a new task the key of its call, for so many milliseconds.
+local function take_key(id, more, where, hold)
+  if more.once == 'finish' or more.once == 'start' then
+    redis.call('HSET', key.task(id), 'unique', more.once .. ' ' .. more.once_key)
+  end
+  redis.call('SET', where, id, 'PX', hold)
+end
+
 -- ---- Gates: what tasks may have to wait for
 
 -- A gate is a limit of a task's name or of a key of it, or the pause of a name: 'rate/<name>/<key>', 'slots/<name>',

@@ -98,6 +98,12 @@ class ScheduledCall(ma.Schema):
     priority = ma.fields.Integer()
     expires = ma.fields.Float(metadata={"description": "Seconds after it was sent."})
     tags = ma.fields.List(ma.fields.String())
+    time_limit = ma.fields.Float()
+    soft_time_limit = ma.fields.Float()
+    ignore_result = ma.fields.Boolean()
+    unique_for = ma.fields.Float()
+    unique_until = ma.fields.String()
+    throttle = ma.fields.Float()
 
 
 class LastRun(ma.Schema):
@@ -111,6 +117,10 @@ class LastRun(ma.Schema):
         required=True,
         allow_none=True,
         metadata={"description": "Null where it was deleted before anybody noted how it ended."},
+    )
+    duplicate = ma.fields.Boolean(
+        required=True,
+        metadata={"description": "true: it is unique, and an earlier one had not ended; this is that task."},
     )
 
 

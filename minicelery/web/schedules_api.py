@@ -125,9 +125,14 @@ def remove(name: str) -> Response:
 
 def run(name: str) -> Response:
     """Send the task of a schedule at once."""
-    record = celery().schedules.run_now(name).record
-    body = {"task_id": record.id, "status": record.status.value, "max_retries": record.max_retries}
-    return answer(body, HTTPStatus.ACCEPTED, Location=url_for(".task", task_id=record.id))
+    app = celery()
+    result = app.schedules.run_now(name)
+    [record] = app.inspector.tasks([result.id])
+    max_retries = record.max_retries if record else app.schedules.get(name).schedule.max_retries
+    body = {"task_id": result.id, "status": record and record.status.value, "max_retries": max_retries}
+    if result.duplicate:
+        body["duplicate"] = True
+    return answer(body, HTTPStatus.ACCEPTED, Location=url_for(".task", task_id=result.id))
 
 
 def pause(name: str) -> Response:

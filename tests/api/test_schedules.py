@@ -63,6 +63,19 @@ def test_a_schedule_is_run_now(http: FlaskClient, nightly: dict[str, Any]) -> No
     assert (last["task_id"], last["due"], last["status"]) == (run.json["task_id"], None, "PENDING")
 
 
+def test_a_unique_task_is_run_now_once(http: FlaskClient, app: MiniCelery) -> None:
+    task = {"name": "add", "args": [1, 2], "throttle": 60}
+    http.post("/schedules", json={"name": "s", "task": task, "every": 3600})
+    first = dict(http.post("/schedules/s/run").json or {})
+
+    assert http.post("/schedules/s/run").json == {**first, "duplicate": True}
+
+    assert http.get("/schedules/s").json["last"]["duplicate"] is True
+    app.clients.commands.delete(app.keys.task(first["task_id"]))
+    gone = http.post("/schedules/s/run")
+    assert (gone.status_code, gone.json) == (202, {**first, "status": None, "duplicate": True})
+
+
 def test_a_rule_is_told_in_words_with_its_next_times(http: FlaskClient) -> None:
     preview = http.post("/schedules/preview", json={"cron": "0 0 1 1 *", "timezone": "Europe/Vienna", "count": 2})
 

@@ -93,7 +93,7 @@ _KEYS = (
     Mutation(
         "a key is held by whatever stands there",
         "after a foreign hand has deleted a task no other one runs until the hold is over",
-        f"{_LUA}/enqueue.lua",
+        f"{_LUA}/prelude.lua",
         "  return not is_over or task.status == 'CANCELLED' and task.keep\n",
         "  return true\n",
         (f"{_STORE}::test_a_key_whose_task_is_gone_is_given_to_the_next",),
@@ -101,7 +101,7 @@ _KEYS = (
     Mutation(
         "a cancelled run has no key any more",
         "a second task runs beside the rest of a cancelled run",
-        f"{_LUA}/enqueue.lua",
+        f"{_LUA}/prelude.lua",
         "  return not is_over or task.status == 'CANCELLED' and task.keep\n",
         "  return not is_over\n",
         (f"{_STORE}::test_a_cancelled_task_has_its_key_until_its_run_is_over",),
@@ -120,7 +120,7 @@ _DEBOUNCE = (
     Mutation(
         "a call is joined to a task that a worker has had",
         "arguments change between two deliveries of one task",
-        f"{_LUA}/enqueue.lua",
+        f"{_LUA}/prelude.lua",
         "task.status == 'SCHEDULED' and not task.token and task.latest",
         "task.status == 'SCHEDULED' and task.latest",
         (f"{_STORE}::test_what_waits_no_more_for_a_quiet_time_is_changed_by_no_call",),

@@ -46,6 +46,16 @@ def test_a_schedule_is_paused_resumed_and_run(run: Run, tasks: MiniCelery) -> No
     assert tasks.result(task_id).record.args == [1, 2]
 
 
+def test_a_unique_task_is_run_once_and_that_is_said(run: Run, tasks: MiniCelery) -> None:
+    tasks.schedules.add("s", tasks.tasks.find("add").s(1, 2).set(unique_for=60), every=3600)
+    first = run("schedules", "run", "s")
+
+    second = run("schedules", "run", "s")
+
+    assert second.stdout == first.stdout
+    assert (first.stderr, "this is the earlier one" in second.stderr) == ("", True)
+
+
 def test_a_rule_is_shown_in_words_with_its_next_times(run: Run, tasks: MiniCelery) -> None:
     tasks.schedules.add("s", tasks.tasks.find("add").s(1, 2), every=3600)
 

@@ -27,6 +27,8 @@ from tests.store.clock import Clock, install
 from tests.tapped import Tapped
 
 NAMES = ("a", "b", "code")
+#: The one whose task is unique until it ends.
+UNIQUE = "b"
 #: Shortly before the clocks of Vienna go forward.
 BEGIN = 1_774_745_000.0
 WORKERS = ("w1", "w2")
@@ -83,11 +85,14 @@ class Machine(RuleBasedStateMachine):
         self.clock = self.wire.clock = Clock(self.app)
         self.clock.go_on(BEGIN - self.clock.now)
         self.call = self.app.task(_work).s()
+        self.unique_call = self.call.set(unique_for=1e6)
         self.app.scripts.load_all()
         self.clockwork = Clockwork(self.app.timetable, self.app.agenda, self.app.world)
         self.entries: dict[str, Entry] = {}
         self.declared: dict[str, str] = {}
         self.fired: set[str] = set()
+        self.over: set[str] = set()
+        self.holder = ""
         self.slow: list[Firing] = []
 
     def teardown(self) -> None:
@@ -111,7 +116,8 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES[:2]), rule=st.sampled_from(RULES), missed=st.sampled_from(Missed))
     def add(self, name: str, rule: Rule, missed: Missed) -> None:
         try:
-            record = self.app.schedules.add(name, self.call, missed=missed.value, **_options(rule))
+            call = self.unique_call if name == UNIQUE else self.call
+            record = self.app.schedules.add(name, call, missed=missed.value, **_options(rule))
         except ScheduleExists:
             assert name in self.entries
             return
@@ -206,6 +212,13 @@ class Machine(RuleBasedStateMachine):
                 self._apply(Firing(name, entry.version, str(entry.stands_at), planned.slots, planned.next))
 
     @rule()
+    def the_unique_task_ends(self) -> None:
+        if self.holder:
+            self.app.cancel([self.holder])
+            self.over.add(self.holder)
+            self.holder = ""
+
+    @rule()
     def a_slow_worker_looks(self) -> None:
         """What it finds due it will fire later, whatever happens in between."""
         now, _, found = self.app.timetable.due()
@@ -224,8 +237,13 @@ class Machine(RuleBasedStateMachine):
         if not self._is_declared(entry):
             entry.undeclared, entry.kept, entry.stands_at = self.clock.now, entry.stands_at, None
             return
-        self.fired |= {task_id_of(firing.name, slot) for slot in firing.slots}
         entry.stands_at = firing.next
+        for task_id in (task_id_of(firing.name, slot) for slot in firing.slots):
+            if firing.name != UNIQUE:
+                self.fired.add(task_id)
+            elif not self.holder and task_id not in self.fired:
+                self.fired.add(task_id)
+                self.holder = task_id
 
     # ---- what must hold -------------------------------------------------------------------------
 
@@ -233,7 +251,7 @@ class Machine(RuleBasedStateMachine):
     def each_due_time_is_one_task(self) -> None:
         commands, keys = self.clients.commands, self.app.keys
         waiting = commands.lrange(keys.queue("default"), 0, -1)
-        assert sorted(waiting) == sorted(self.fired)
+        assert sorted(waiting) == sorted(self.fired - self.over)
         assert {key.removeprefix(keys.task("")) for key in commands.scan_iter(keys.task("*"), count=1000)} == self.fired
 
     @invariant()

@@ -181,6 +181,107 @@ def test_a_run_that_somebody_wants_leaves_the_due_times_as_they_are(table: Table
     assert table.timetable.run_now("none", "x") == GONE
 
 
+# ---- of unique tasks -------------------------------------------------------------------------------
+
+UNIQUE = '{"once":"finish","once_key":"add:k","hold":"60000"}'
+
+
+def last_of(table: Table) -> tuple[str, float | None, Status | None, bool]:
+    last = table.get().last
+    assert last
+    return last.task_id, last.slot, last.status, last.duplicate
+
+
+def test_a_unique_task_whose_last_run_has_not_ended_is_not_sent_twice(table: Table) -> None:
+    table.desk.hire("w")
+    slot = table.add(text=UNIQUE)
+    first = task_id_of("s", slot)
+    table.fire(slot)
+    table.desk.take()
+
+    assert table.fire(slot + 60) == Fired("fired", 0, joined=first)
+
+    assert table.desk.where(task_id_of("s", slot + 60)) == [""]
+    assert last_of(table) == (first, slot + 60, Status.RUNNING, True)
+    assert (table.get().next, table.get().fired) == (slot + 120, 1)
+
+
+def test_a_unique_task_is_sent_again_when_its_last_run_has_ended(table: Table) -> None:
+    table.desk.hire("w")
+    slot = table.add(text=UNIQUE)
+    table.fire(slot)
+    table.fire(slot + 60)
+    table.desk.settle(table.desk.take())
+
+    assert table.fire(slot + 120) == Fired("fired", 1)
+
+    second = task_id_of("s", slot + 120)
+    assert last_of(table) == (second, slot + 120, Status.PENDING, False)
+    assert table.app.clients.commands.get(table.app.keys.unique("add:k")) == second
+    assert table.app.clients.commands.pttl(table.app.keys.unique("add:k")) > 50_000
+
+
+def test_a_key_whose_task_is_gone_keeps_no_due_time_back(table: Table) -> None:
+    slot = table.add(text=UNIQUE)
+    table.app.clients.commands.set(table.app.keys.unique("add:k"), "deleted-by-others", px=60_000)
+
+    assert table.fire(slot) == Fired("fired", 1)
+
+
+def test_a_schedule_and_a_call_that_are_the_same_are_one_task(table: Table) -> None:
+    table.desk.submit("mine", more=UNIQUE)
+    slot = table.add(text=UNIQUE)
+
+    assert table.fire(slot) == Fired("fired", 0, joined="mine")
+    assert last_of(table)[0] == "mine"
+
+
+def test_what_is_unique_until_it_starts_is_sent_again_while_it_runs(table: Table) -> None:
+    table.desk.hire("w")
+    slot = table.add(text=UNIQUE.replace("finish", "start"))
+    table.fire(slot)
+    table.desk.take()
+
+    assert table.fire(slot + 60) == Fired("fired", 1)
+
+
+def test_a_throttled_task_is_sent_once_in_its_time_whatever_becomes_of_it(table: Table) -> None:
+    table.desk.hire("w")
+    slot = table.add(text=UNIQUE.replace("finish", "throttle"))
+    table.fire(slot)
+    table.desk.settle(table.desk.take())
+
+    assert table.fire(slot + 60) == Fired("fired", 0, joined=task_id_of("s", slot))
+
+
+def test_several_due_times_of_a_unique_task_are_one_task(table: Table) -> None:
+    slot = table.add(text=UNIQUE)
+
+    fired = table.fire(slot, slots=tuple(slot + 60 * number for number in range(-3, 1)))
+
+    assert fired == Fired("fired", 1, joined=task_id_of("s", slot - 180))
+    assert table.app.inspector.queue_length("default") == 1
+
+
+def test_a_run_that_somebody_wants_of_a_unique_task_is_the_one_that_is_there(table: Table) -> None:
+    slot = table.add(text=UNIQUE)
+    table.fire(slot)
+
+    assert table.timetable.run_now("s", "s:now-1") == Fired("fired", 0, joined=task_id_of("s", slot))
+    assert last_of(table) == (task_id_of("s", slot), None, Status.PENDING, True)
+
+
+def test_how_the_run_has_ended_to_which_a_due_time_was_joined_is_noted(table: Table) -> None:
+    table.desk.hire("w")
+    table.desk.submit("mine", more=UNIQUE)
+    table.fire(table.add(text=UNIQUE))
+    table.desk.fail(table.desk.take())
+
+    table.timetable.note_ends()
+
+    assert table.app.clients.commands.hget(table.app.keys.schedule("s"), "last_status") == "FAILED"
+
+
 # ---- what the code declares ----------------------------------------------------------------------
 
 
@@ -421,6 +522,47 @@ def test_a_damaged_schedule_is_told_once_and_stops_no_other(table: Table, caplog
     assert 0 < (waits[2] or 0) <= 1, "it is no reason to hurry"
     assert caplog.text.count("the schedule bad is damaged") == 1
     assert table.get("good").fired == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("more", "no JSON"),
+        ("more", "5"),
+        ("more", UNIQUE.replace("60000", "soon")),
+        ("more", UNIQUE.replace("60000", "-1")),
+        ("more", '{"once":"finish"}'),
+    ],
+)
+def test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other(
+    table: Table, part: str, value: str
+) -> None:
+    slot = table.add("bad")
+    table.add("good")
+    table.damage(part, value, "bad")
+    firings = [Firing(name, "v1", str(slot), (slot,), slot + 60) for name in ("bad", "good")]
+
+    assert table.timetable.fire(firings) == [Fired("stuck", detail=table.app.keys.schedule("bad")), Fired("fired", 1)]
+
+
+def test_an_incomplete_schedule_waits_and_is_no_reason_to_hurry(table: Table) -> None:
+    table.add()
+    table.app.clients.commands.hdel(table.app.keys.schedule("s"), "queue")
+
+    assert table.fire(table.slot()) == Fired("stuck", detail=table.app.keys.schedule("s"))
+    assert clockwork_of(table.app).fire() != 0.0
+
+
+def test_a_schedule_whose_key_of_uniqueness_is_overwritten_waits(table: Table) -> None:
+    slot = table.add(text=UNIQUE)
+    key = table.app.keys.unique("add:k")
+    table.app.clients.commands.lpush(key, "another program's")
+
+    assert table.fire(slot) == Fired("stuck", detail=key)
+
+    assert table.desk.where(task_id_of("s", slot)) == [""]
+    table.app.clients.commands.delete(key)
+    assert table.fire(slot) == Fired("fired", 1)
 
 
 def test_an_overwritten_timetable_is_said_so(table: Table) -> None:

@@ -58,6 +58,39 @@ def test_a_call_may_be_given_as_a_submission(shop: MiniCelery) -> None:
     assert record.next % 300 == 0
 
 
+def test_what_is_said_of_its_runs_is_shown(shop: MiniCelery) -> None:
+    more = {"time_limit": 9, "ignore_result": True, "unique_for": 60.0, "unique_until": "start"}
+    record = shop.schedules.add("s", {"name": "report", **more}, every=5)
+
+    shown = describe(record)["task"]
+    assert shown == {"name": "report", "args": [], "kwargs": {}, "queue": "reports", "max_retries": 3, **more}
+
+
+@pytest.mark.parametrize("of_the_task", [False, True])
+def test_a_debounced_task_has_no_schedule(shop: MiniCelery, of_the_task: bool) -> None:
+    quiet = shop.task(name="quiet", debounce=5)(lambda: None)
+    call = quiet.s() if of_the_task else report_of(shop).set(debounce=5)
+
+    with pytest.raises(InvalidInput, match="give unique_for or throttle instead") as refused:
+        shop.schedules.add("s", call, every=60)
+
+    assert refused.value.pointer == "/task/debounce"
+    assert shop.schedules.list() == []
+
+
+def test_a_unique_task_that_is_to_be_run_now_is_the_one_that_is_there(shop: MiniCelery) -> None:
+    shop.schedules.add("s", report_of(shop).set(unique_for=60), every=3600)
+    first = shop.schedules.run_now("s")
+
+    second = shop.schedules.run_now("s")
+
+    assert (first.duplicate, second.duplicate, second.id) == (False, True, first.id)
+    last = describe(shop.schedules.get("s"))["last"]
+    assert (last["task_id"], last["duplicate"]) == (first.id, True)
+    drain(shop)
+    assert not shop.schedules.run_now("s").duplicate
+
+
 def test_a_name_that_is_taken_is_refused(shop: MiniCelery) -> None:
     shop.schedules.add("s", report_of(shop), every=5)
 

@@ -45,6 +45,17 @@ def test_a_task_may_be_declared_periodic_several_times_with_arguments_and_option
     assert report("x") is None, "it is still the task"
 
 
+def test_a_debounced_task_is_not_declared_periodic(app: MiniCelery) -> None:
+    @app.task(debounce=5)
+    def report() -> None: ...
+
+    with pytest.raises(InvalidInput, match="give unique_for or throttle instead") as refused:
+        app.periodic(every=60)(report)
+
+    assert refused.value.pointer == "/debounce"
+    assert list(app.periodics) == []
+
+
 def test_the_same_definition_has_the_same_version_and_another_one_has_not() -> None:
     first, same, other = (declare(MiniCelery("a"), every=every) for every in (5, 5, 6))
 
