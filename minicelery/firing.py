@@ -7,7 +7,7 @@ from .agenda import Agenda
 from .errors import RedisFull
 from .schedule import Missed, Schedule, rule_of
 from .slots import plan
-from .timetable import Due, Firing, Timetable
+from .timetable import DUE_BATCH, Due, Firing, Timetable
 from .trouble import Trouble
 from .world import World
 
@@ -28,6 +28,7 @@ class Clockwork:
         self._trouble = Trouble(_log, world)
         #: What the code of this worker declares, as its newest child has said.
         self.declared: Sequence[Schedule] = ()
+        self._stuck = 0  #: how many that are due can't be fired, of those that were looked at in this round
 
     def declare(self) -> None:
         """Write those schedules of our code that are not there, or that have replaced what is there."""
@@ -52,9 +53,12 @@ class Clockwork:
                 _log.info("schedule %s: %s", one.name, one.rule.words())
 
     def fire(self) -> float | None:
-        """Fire what is due. The seconds until there is more to do; None: nothing is to be."""
-        now, wait, found = self._timetable.due()
-        if not found:
+        """Fire what is due, a batch of it. The seconds until there is more to do; None: nothing is to be.
+
+        What can't be fired stays due, and is passed over until all others have had their turn.
+        """
+        now, wait, found = self._timetable.due(self._stuck)
+        if not found and not self._stuck:
             return wait
         firings = [firing for firing in (self._plan(one, now) for one in found) if firing]
         try:
@@ -67,8 +71,12 @@ class Clockwork:
                 _log.info("schedule %s is declared by no worker any more, and is not fired", firing.name)
             elif one.word == "stuck":
                 self._tell(_STUCK, firing.name, one.detail)
-        moved = any(one.word != "stuck" for one in fired)
-        return 0.0 if moved else min(_PAUSE, _PAUSE if wait is None else wait)
+        moved = sum(one.word != "stuck" for one in fired)
+        self._stuck += len(found) - moved
+        if moved or len(found) == DUE_BATCH:
+            return 0.0
+        self._stuck = 0
+        return min(_PAUSE, _PAUSE if wait is None else wait)
 
     def note_ends(self) -> None:
         """Note how last runs have ended, for as long as their tasks are kept."""

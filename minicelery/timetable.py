@@ -95,9 +95,10 @@ class Timetable:
             args += (name, version, _text(next_due), codec.write(schedule.fields()) if schedule else "")
         return list(self._scripts.run("declare", [self._keys.schedules], args))
 
-    def due(self) -> tuple[float, float | None, list[Due]]:
-        """The time by Redis's clock, the seconds until another is due (None: none is to be), and those that are now."""
-        now, wait, *rest = self._scripts.run("due", [self._keys.schedules], [DUE_BATCH])
+    def due(self, skip: int = 0) -> tuple[float, float | None, list[Due]]:
+        """The time by Redis's clock, the seconds until another is due (None: none is to be), and ``DUE_BATCH`` of those
+        that are now, but for the first ``skip``."""
+        now, wait, *rest = self._scripts.run("due", [self._keys.schedules], [DUE_BATCH, skip])
         rows = [rest[start : start + 8] for start in range(0, len(rest), 8)]
         return float(now), float(wait) if wait else None, [Due(row[0], row[1], row[2:]) for row in rows]
 

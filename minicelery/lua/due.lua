@@ -1,11 +1,12 @@
 -- due: reads which schedules are due, and changes nothing.
 -- KEYS  schedules
--- ARGV  prefix, the most to tell of
+-- ARGV  prefix, the most to tell of, how many are passed over, those that are due for the longest time first
 -- =>    the time, the seconds until another one is due ('' if none is to be), then for each that is due now its name and due time
 --       and, of its hash, version, cron, timezone, every, missed and most ('' for what is not there)
 local at = now()
 local answer = {stamp(at), ''}
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[2]))
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'WITHSCORES', 'LIMIT', tonumber(ARGV[3]),
+  tonumber(ARGV[2]))
 for i = 1, #found, 2 do
   answer[#answer + 1], answer[#answer + 2] = found[i], found[i + 1]
   local entry = redis.pcall('HMGET', key.schedule(found[i]), 'version', 'cron', 'timezone', 'every', 'missed', 'most')

@@ -203,6 +203,22 @@ _CHANGES = (
 
 _IN_PYTHON = (
     Mutation(
+        "who fires looks at the same stuck schedules again and again",
+        "a hundred of them keep all others from being fired",
+        "minicelery/firing.py",
+        "        self._stuck += len(found) - moved\n",
+        "",
+        (f"{_SCHEDULES}::test_schedules_that_are_stuck_keep_no_other_from_its_turn",),
+    ),
+    Mutation(
+        "who fires never looks at stuck schedules again",
+        "they are not fired when they can be",
+        "minicelery/firing.py",
+        "            return 0.0\n        self._stuck = 0\n",
+        "            return 0.0\n",
+        (f"{_SCHEDULES}::test_schedules_that_are_stuck_keep_no_other_from_its_turn",),
+    ),
+    Mutation(
         "a full Redis is an outage to schedules",
         "the upkeep stops all else that it does",
         "minicelery/firing.py",

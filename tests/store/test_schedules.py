@@ -565,6 +565,30 @@ def test_a_schedule_whose_key_of_uniqueness_is_overwritten_waits(table: Table) -
     assert table.fire(slot) == Fired("fired", 1)
 
 
+def fire_all(clockwork: Clockwork) -> float:
+    """Let a worker look until it wants to wait, 20 times at most; for how long."""
+    return next((wait for wait in (clockwork.fire() for _ in range(20)) if wait != 0.0), 0.0) or 0.0
+
+
+@pytest.mark.parametrize("count", [100, 230])
+def test_schedules_that_are_stuck_keep_no_other_from_its_turn(table: Table, count: int) -> None:
+    slot = table.slot()
+    for number in range(count):
+        table.add(f"bad{number}", slot=slot - 60, queue="bad")
+    for number in range(3):
+        table.add(f"good{number}", slot=slot)
+    mend = spoil(table, table.app.keys.bell("bad"))
+    clockwork = clockwork_of(table.app)
+
+    wait = fire_all(clockwork)
+
+    assert 0 < wait <= 1
+    assert all(table.get(f"good{number}").fired for number in range(3))
+    mend()
+    fire_all(clockwork)
+    assert table.get(f"bad{count - 1}").fired > 0, "it is looked at again, from the first one on"
+
+
 def test_an_overwritten_timetable_is_said_so(table: Table) -> None:
     mend = spoil(table, table.app.keys.schedules)
 
