@@ -5,7 +5,7 @@ from typing import Any
 
 from . import schedule
 from .connection import Client, exchange, translated
-from .errors import ScheduleNotFound
+from .errors import InvalidInput, ScheduleNotFound
 from .inspector import Inspector, fields_of, is_foreign
 from .keys import Keys
 from .schedule import LastRun, Origin, ScheduleRecord
@@ -73,6 +73,7 @@ def _record(
     """None for what no script of ours has written."""
     try:
         defined = schedule.parse(found)
+        schedule.call_of(defined)  # whoever is shown the schedule is shown its call
         is_declared = defined.origin is Origin.RUNTIME or f"{defined.name} {defined.version}" in declared
         paused = "paused" in found
         score = None if score is None or is_foreign(score) else float(score)
@@ -86,7 +87,7 @@ def _record(
             fired=int(found.get("fired", 0)),
             last=_last(found, states),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidInput):
         return None
 
 

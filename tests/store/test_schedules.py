@@ -13,7 +13,7 @@ from minicelery.cron import check_rule
 from minicelery.errors import ForeignData, ScheduleNotFound
 from minicelery.firing import Clockwork
 from minicelery.message import Message
-from minicelery.schedule import Missed, Origin, Schedule, ScheduleRecord, made_of, task_id_of
+from minicelery.schedule import Missed, Origin, Schedule, ScheduleRecord, describe, made_of, task_id_of
 from minicelery.states import Status
 from minicelery.timetable import Change, Fired, Firing
 from tests.store.conftest import Desk
@@ -543,6 +543,7 @@ def test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other(
     firings = [Firing(name, "v1", str(slot), (slot,), slot + 60) for name in ("bad", "good")]
 
     assert table.timetable.fire(firings) == [Fired("stuck", detail=table.app.keys.schedule("bad")), Fired("fired", 1)]
+    assert "good" in [describe(record)["name"] for record in table.app.agenda.schedules()]
 
 
 def test_an_incomplete_schedule_waits_and_is_no_reason_to_hurry(table: Table) -> None:
