@@ -77,14 +77,14 @@ class Task(Generic[P, R]):
 
     def apply_async(
         self,
-        args: Iterable[Any] = (),
+        args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
         ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``ignore_result``, ``tags``, ``task_id``,
         and ``unique_for`` and its kin."""
-        return self._submit(self.message(args, kwargs or {}, options))
+        return self._submit(self.message(() if args is None else args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
         """The call, not yet sent."""

@@ -94,6 +94,7 @@ def test_what_is_not_there_is_refused_by_its_name(add: Any, option: str) -> None
     with pytest.raises(InvalidInput, match=f"no option '{option}'") as caught:
         add.apply_async(args=(1, 2), kwargs={}, **{option: None})
 
+    assert add.apply_async(None, {"x": 1, "y": 2}).record.kwargs == {"x": 1, "y": 2}
     assert caught.value.pointer == f"/{option}"
     assert Config().patience == 5
 
@@ -371,7 +372,9 @@ def test_who_waits_for_an_expired_task_is_told(add: Any, fake_app: MiniCelery) -
 @habit("beat_schedule", "crontab")
 def test_schedules_are_declared_at_their_tasks_or_added(add: Any, fake_app: MiniCelery) -> None:
     fake_app.periodic(every=30, args=(16, 16), name="often")(add)
-    fake_app.periodic(cron="30 7 * * mon", args=(16, 16))(add)
+    fake_app.periodic(
+        cron="30 7 * * mon", args=(16, 16), queue="low", priority=9, max_retries=1, expires=9, tags=["a"]
+    )(add)
     added = fake_app.schedules.add("nightly", add.s(1, 2).set(priority=9), cron="0 2 * * *")
 
     assert [schedule.rule.words() for schedule in fake_app.periodics] == [
