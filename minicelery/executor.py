@@ -110,7 +110,8 @@ class Executor:
                     run, task, lambda: context_of(delivery, report, lambda: self._cancelled(delivery)), args, kwargs
                 )
             policy = _NEVER  # a result that can't be kept would be the same next time
-            return succeed("null" if _ignores_result(task, delivery) else codec.encode(value, "/result"))
+            is_ignored = _ignores_result(task, delivery) if delivery.options else task.ignores_result
+            return succeed("null" if is_ignored else codec.encode(value, "/result"))
         except LeaseLost as error:
             return None if is_lost else self._judge(error, delivery, policy)
         except BaseException as error:
@@ -162,7 +163,7 @@ class Executor:
 
 def _ignores_result(task: Runnable, delivery: Delivery) -> bool:
     """Whether nobody wants to know what the run returns: it may be anything then, and is not kept."""
-    chosen = codec.decode(delivery.options).get("ignore_result") if delivery.options else None
+    chosen = codec.decode(delivery.options).get("ignore_result")
     return task.ignores_result if chosen is None else bool(chosen)
 
 

@@ -60,9 +60,8 @@ GUARDS_OF_ENDS = (
         "a result is looked at that nobody wants",
         "a task fails by returning what it was told may be anything",
         "minicelery/executor.py",
-        'return succeed("null" if _ignores_result(task, delivery) else codec.encode(value, "/result"))',
-        'body = codec.encode(value, "/result")\n'
-        '            return succeed("null" if _ignores_result(task, delivery) else body)',
+        'return succeed("null" if is_ignored else codec.encode(value, "/result"))',
+        'body = codec.encode(value, "/result")\n            return succeed("null" if is_ignored else body)',
         ("unit/test_ignored_results.py::test_what_is_returned_may_be_anything",),
     ),
     Mutation(
