@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from .agenda import Agenda
 from .batch import gather
 from .broker import Broker
+from .bulk import BATCH, Bulk, Progress, batches, checked_ids
 from .config import PREFIX, Config
 from .connection import Clients, connect
 from .context import Report, TaskContext
@@ -47,7 +48,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=Task[..., Any])
 EXTENSION = "minicelery"
-_BATCH = 100
 
 
 class Sender(Protocol):
@@ -55,7 +55,7 @@ class Sender(Protocol):
 
     def send(self, message: Message) -> Sent: ...
 
-    def send_many(self, messages: Iterable[Message]) -> list[Sent]: ...
+    def send_many(self, messages: Iterable[Message], progress: Progress | None = None) -> list[Sent]: ...
 
     def send_once(self, messages: Sequence[Message], idempotency: Idempotency) -> tuple[list[Sent], bool]: ...
 
@@ -169,14 +169,14 @@ class MiniCelery:
         """Send a message made by ``Task.message``. When this returns, the task is in Redis."""
         return self.sender.send(message)[0]
 
-    def submit_many(self, calls: Iterable[Signature[R]]) -> list[AsyncResult[R]]:
+    def submit_many(self, calls: Iterable[Signature[R]], *, progress: Progress | None = None) -> list[AsyncResult[R]]:
         """Send many calls, a round trip for some hundred. All calls are checked before the first is sent.
 
         Raises an ``InvalidInput`` that names the call by its number, as in ``/17/args/0``. What ``RedisUnavailable``
         and ``TaskIdTaken`` have left behind, they say themselves.
         """
         messages = gather(calls, _message_of, "/{}".format)
-        return [result for result, _ in self.sender.send_many(messages)]
+        return [result for result, _ in self.sender.send_many(messages, progress)]
 
     def message(
         self, name: str, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -188,17 +188,23 @@ class MiniCelery:
         """The handle on a task submitted earlier, or elsewhere."""
         return AsyncResult(task_id, self.sender)
 
-    def cancel(self, task_ids: Iterable[str], *, interrupt: bool = False) -> list[Status | None]:
+    def cancel(
+        self, task_ids: Iterable[str], *, interrupt: bool = False, progress: Progress | None = None
+    ) -> list[Status | None]:
         """Cancel tasks, see ``AsyncResult.cancel``, a round trip for a hundred. For each its state now: another one
         than CANCELLED where it had finished before, None where there is no such task."""
-        ids = [check_name(task_id, f"/task_ids/{place}") for place, task_id in enumerate(task_ids)]
-        batches = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
-        return [state for batch in batches for state in self.broker.cancel(batch, interrupt=interrupt)]
+        ids = checked_ids(task_ids)
+        states: list[Status | None] = []
+        for batch in batches(ids, BATCH):
+            states += self.broker.cancel(batch, interrupt=interrupt)
+            if progress:
+                progress(len(states), len(ids))
+        return states
 
-    def cancel_tagged(self, tag: str, *, interrupt: bool = False) -> int:
+    def cancel_tagged(self, tag: str, *, interrupt: bool = False, progress: Progress | None = None) -> int:
         """Cancel all unfinished tasks that were submitted with a tag. How many that were."""
         ids = list(self.inspector.tagged(check_name(tag, "/tag")))
-        return self.cancel(dict.fromkeys(ids), interrupt=interrupt).count(Status.CANCELLED)
+        return self.cancel(dict.fromkeys(ids), interrupt=interrupt, progress=progress).count(Status.CANCELLED)
 
     # ---- dead letters -------------------------------------------------------------------------
 
@@ -214,15 +220,7 @@ class MiniCelery:
 
     def revive_all(self) -> int:
         """Put all dead letters of this moment back into their queues, oldest first. How many that were."""
-        left, revived, kept = self.inspector.dead_letter_count(), 0, 0
-        while left > 0:
-            size = min(left, _BATCH)
-            ids = self.inspector.dead_letter_ids(-(size + kept), size)
-            answers = self.broker.revive(ids[::-1], self.world.nonce()) if ids else []
-            revived += answers.count(True)
-            kept += answers.count(False)  # ids that are no dead letters stay at the end of the list
-            left -= size
-        return revived
+        return self.bulk.retry_dead()
 
     def discard(self, task_id: str) -> None:
         """Delete a dead letter. Raises ``NotADeadLetter`` or ``TaskNotFound``."""
@@ -283,6 +281,11 @@ class MiniCelery:
     def limits(self) -> Limits:
         """Limits and pauses, of queues and of task names."""
         return Limits(self.broker, self.inspector)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Retries and deletes by the thousand."""
+        return Bulk(self.broker, self.inspector, self.world)
 
     @cached_property
     def locks(self) -> Locks:

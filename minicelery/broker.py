@@ -1,6 +1,7 @@
 """The write side: one method for each script, and a script for each change of state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -8,6 +9,7 @@ from . import codec
 from .errors import IdempotencyKeyReused
 from .handover import Accepted, Answer, Claim, Claimed, Kept, Recovery, Settlement
 from .keys import Keys
+from .letters import Step, Walk
 from .message import Delivery, Message
 from .options import NOTHING
 from .outcome import MOST_CRASHES, MOST_CRASHES_IN_ALL, MOST_SOLO_CRASHES
@@ -193,15 +195,32 @@ class Broker:
         answers = self._scripts.run("revive", [self._keys.dead_letter], [nonce, *task_ids])
         return [bool(answer) for answer in answers]
 
+    def revive_part(self, walk: Walk, look: int, most: int, nonce: str, only: Iterable[str] = ()) -> Step:
+        """``revive`` for the next part of a walk through the dead letters: looks at up to ``look`` ids, until it has
+        found ``most`` letters that are meant; of these ids ``only``, if there are any."""
+        keys = [self._keys.dead_letter, self._keys.forgotten(nonce)]
+        return _step(walk, self._scripts.run("revive", keys, [nonce, *_part(walk, look, most), *only]))
+
     def forget(self, task_id: str, states: Iterable[Status], nonce: str) -> Status | None:
-        """Delete a task that is in one of ``states``. The state it was in, None when there is no such task.
+        """``forget_many`` for one task."""
+        [state] = self.forget_many([task_id], states, nonce)
+        return state
+
+    def forget_many(self, task_ids: Sequence[str], states: Iterable[Status], nonce: str) -> list[Status | None]:
+        """Delete tasks that are in one of ``states``, some hundred at most. For each the state it was in, None when
+        there is no such task.
 
         One that was cancelled counts as RUNNING until its run is over. The nonce names the request: repeated under it,
         a deletion is answered as the first time.
         """
-        keys = [self._keys.task(task_id), self._keys.dead_letter, self._keys.forgotten(nonce)]
-        state = self._scripts.run("forget", keys, [task_id, *(status.value for status in states)])
-        return Status(state) if state else None
+        keys = [self._keys.dead_letter, self._keys.forgotten(nonce)]
+        answers = self._scripts.run("forget", keys, [" ".join(status.value for status in states), *task_ids])
+        return [_STATES.get(answer) for answer in answers]
+
+    def forget_part(self, walk: Walk, look: int, most: int, nonce: str, only: Iterable[str] = ()) -> Step:
+        """``forget`` for the next part of a walk through the dead letters, as ``revive_part``."""
+        keys = [self._keys.dead_letter, self._keys.forgotten(nonce)]
+        return _step(walk, self._scripts.run("forget", keys, ["PART", *_part(walk, look, most), *only]))
 
     def beat(
         self, workers: Mapping[str, str], lease: float, queue_settings: Mapping[str, str] = NOTHING
@@ -229,6 +248,19 @@ class Broker:
         """
         keys = [self._keys.task(task_id), self._keys.delayed, self._keys.dead_letter, self._keys.workers, *others]
         return list(self._scripts.run("repair", keys, [task_id, self._result_ttl, *others.values()]))
+
+
+def _part(walk: Walk, look: int, most: int) -> list[object]:
+    return [walk.behind, walk.newest, look, most, *walk.asked_for()]
+
+
+def _step(walk: Walk, answer: Sequence[Any]) -> Step:
+    """Where a walk stands after a part. It never looks at more than was there when it began, but for what it has to
+    look at once more."""
+    done, looked, behind, front, ids, newest = answer
+    again = walk.behind - (behind - looked + done)
+    rest = replace(walk, left=min(walk.left + again - looked, front), behind=behind, newest=newest)
+    return Step(done, looked, rest, tuple(ids.split(",")) if ids else ())
 
 
 def _states(answer: str) -> list[Answer]:

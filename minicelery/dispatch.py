@@ -6,6 +6,7 @@ from typing import Any
 
 from . import codec
 from .broker import Broker
+from .bulk import Progress
 from .errors import RedisUnavailable, TaskIdTaken, TaskNotFound
 from .handover import Accepted, Answer
 from .inspector import Inspector
@@ -53,7 +54,7 @@ class Dispatch:
             raise TaskIdTaken(_taken_words([message.id]), "/task_id")
         return self._sent(message, answer)
 
-    def send_many(self, messages: Iterable[Message]) -> list[Sent]:
+    def send_many(self, messages: Iterable[Message], progress: Progress | None = None) -> list[Sent]:
         """Submit messages in batches, each on its way before the one in front of it is answered.
 
         Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
@@ -64,8 +65,11 @@ class Dispatch:
         waiting = list(messages)
         sent: list[Sent] = []
         taken: list[int] = []
+        answers = self._answers(waiting)
         try:
-            for message, answer in zip(waiting, self._answers(waiting), strict=True):
+            for message, answer in zip(
+                waiting, _told(answers, len(waiting), progress) if progress else answers, strict=True
+            ):
                 if answer is None:
                     taken.append(len(sent) + len(taken))
                 else:
@@ -113,6 +117,14 @@ class Dispatch:
 
     def forget(self, task_id: str) -> Status | None:
         return self._broker.forget(task_id, FINISHED, self._world.nonce())
+
+
+def _told(answers: Iterable[Answer], total: int, progress: Progress) -> Iterator[Answer]:
+    """The answers; how many there are by now is told with the last one of each batch."""
+    for number, answer in enumerate(answers, 1):
+        yield answer
+        if number % BATCH == 0 or number == total:
+            progress(number, total)
 
 
 def _taken_words(task_ids: Sequence[str]) -> str:

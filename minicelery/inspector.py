@@ -13,6 +13,8 @@ from .keys import HIGHEST_PRIORITY, Keys
 from .record import TaskRecord, parse
 from .states import Status
 
+_STATES = frozenset(status.value for status in Status)
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -96,6 +98,17 @@ class Inspector:
             stop = offset + limit - 1
             return self._client.lrange(self._keys.dead_letter, offset, -1 if offset < 0 <= stop else stop)
 
+    def statuses(self, task_ids: Sequence[str]) -> list[Status | None]:
+        """The states of some hundred tasks, None for what is not there or no task."""
+        with translated("reading the states of tasks"):
+            answers = exchange(self._client, [("HGET", self._keys.task(task_id), "status") for task_id in task_ids])
+        return [Status(answer) if answer in _STATES else None for answer in answers]
+
+    def now(self) -> float:
+        """Epoch seconds by Redis's clock."""
+        with translated("asking for the time"):
+            return _seconds(self._client.time())
+
     def workers(self) -> list[Worker]:
         """All registered workers, those whose lease ends first in front."""
         with translated("listing the workers"):
@@ -151,6 +164,17 @@ class Inspector:
         with translated("reading a tag"):
             for task_id, _ in self._client.zscan_iter(self._keys.tag(tag), count=500):
                 yield task_id
+
+    def tagged_part(self, tag: str, cursor: int) -> tuple[int, list[str]]:
+        """Some hundred of ``tagged``, and the cursor to go on with; one begins with 0, and 0 is the end."""
+        with translated("reading a tag"):
+            following, found = self._client.zscan(self._keys.tag(tag), cursor, count=500)
+        return int(following), [task_id for task_id, _ in found]
+
+    def tagged_count(self, tag: str) -> int:
+        """How many tasks have a tag and are not finished, or are dead letters."""
+        with translated("reading a tag"):
+            return self._client.zcard(self._keys.tag(tag))
 
     def task_ids(self) -> Iterator[str]:
         """The id of every stored task, read in slices; ids that come or go meanwhile may be missed or seen twice."""

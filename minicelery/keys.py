@@ -21,7 +21,12 @@ SCHEMA = (
     Pattern("task", "task:{}", "hash", "one task: what to do, its state, its result or error"),
     Pattern("events", "task:{}:events", "channel", 'JSON events {"event", "data"} of one task'),
     Pattern("dead_letter", "queue:dead_letter", "list", "ids of tasks that failed for good, newest first"),
-    Pattern("forgotten", "forgotten:{}", "string", "what a deletion found, kept a minute: its answer may get lost"),
+    Pattern(
+        "forgotten",
+        "forgotten:{}",
+        "string",
+        "what a deletion, or a part of a walk through the dead letters, found, kept a minute: its answer may get lost",
+    ),
     Pattern("priority", "priority:{}", "list", "as queue:<name>, for another priority: priority:<0..9>:<queue>"),
     Pattern(
         "priorities", "priorities:{}", "zset", "priorities of a queue that tasks may wait in, but for the normal one"

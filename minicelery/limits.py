@@ -1,6 +1,6 @@
 """Limits and pauses that operators set at run time: they hold for all workers, from the next claim on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from typing import Any
 
 from . import codec
 from .broker import Broker
+from .bulk import Progress
 from .errors import InvalidInput
 from .inspector import Inspector
 from .keys import HIGHEST_PRIORITY
@@ -110,32 +111,47 @@ class Limits:
         """End the pause of a queue. False if there was none."""
         return self._broker.control(f"pause-queue/{check_queue(queue)}", "") != ""
 
-    def purge(self, queue: str) -> int:
+    def purge(self, queue: str, *, progress: Progress | None = None) -> int:
         """Cancel all that is ready in a queue at this moment. How many tasks that were; delayed ones and those that
         wait for a limit are not among them."""
-        return self._in_all_lists(queue, lambda priority: self._broker.purge(queue, priority))
+        return self._counted(queue, self.purging(queue), progress)
 
-    def move(self, queue: str, target: str) -> int:
+    def move(self, queue: str, target: str, *, progress: Progress | None = None) -> int:
         """Put all that is ready in a queue into another one, behind what waits there, in order. How many tasks that
         were."""
+        return self._counted(queue, self.moving(queue, target), progress)
+
+    def purging(self, queue: str) -> Iterator[int]:
+        """``purge``, call by call: how many tasks each of them has cancelled."""
+        check_queue(queue)
+        return self._in_all_lists(lambda priority: self._broker.purge(queue, priority))
+
+    def moving(self, queue: str, target: str) -> Iterator[int]:
+        """``move``, call by call: how many tasks each of them has moved."""
+        check_queue(queue)
         if check_queue(target, "/to") == queue:
             raise InvalidInput("the tasks are in this queue already; name another one", "/to")
-        return self._in_all_lists(queue, lambda priority: self._broker.move(queue, priority, target))
+        return self._in_all_lists(lambda priority: self._broker.move(queue, priority, target))
 
-    def _in_all_lists(self, queue: str, step: Callable[[int], tuple[int, int]]) -> int:
+    def _counted(self, queue: str, steps: Iterator[int], progress: Progress | None) -> int:
+        total, done = self._inspector.queue_length(queue) if progress else 0, 0
+        for some in steps:
+            done += some
+            if progress and some:
+                progress(done, max(done, total))
+        return done
+
+    def _in_all_lists(self, step: Callable[[int], tuple[int, int]]) -> Iterator[int]:
         """Take step by step what is in the lists of a queue now; what comes meanwhile stays."""
-        check_queue(queue)
-        done = 0
         for priority in range(HIGHEST_PRIORITY, -1, -1):
             some, left = step(priority)
-            done += some
+            yield some
             most = left
             while left > 0 and most > 0:
                 before = left
                 some, left = step(priority)
-                done += some
+                yield some
                 most -= max(some, before - left, 1)
-        return done
 
     def all(self) -> list[Control]:
         """All that is set, and what the code says of queues; sorted."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from . import codec
 from .app import MiniCelery
+from .bulk import Progress
 from .dispatch import Sent
 from .errors import InvalidInput, TaskNotFound
 from .handover import Claim, Settlement
@@ -89,8 +90,11 @@ class EagerSender:
             self._records[message.id] = record
         return AsyncResult(message.id, self), record.status
 
-    def send_many(self, messages: Iterable[Message]) -> list[Sent]:
-        return [self.send(message) for message in messages]
+    def send_many(self, messages: Iterable[Message], progress: Progress | None = None) -> list[Sent]:
+        sent = [self.send(message) for message in messages]
+        if progress and sent:
+            progress(len(sent), len(sent))
+        return sent
 
     def send_once(self, messages: Sequence[Message], idempotency: Idempotency) -> tuple[list[Sent], bool]:
         """All is done at once, and nothing remembered of it."""

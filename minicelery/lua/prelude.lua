@@ -787,6 +787,92 @@ local function close_run(id, at)
   end
 end
 
+-- ---- Dead letters by parts of their list
+
+-- Those of a part of the list that are as asked for. A walk begins at the old end, to which nothing is added, and leaves
+-- behind what is not asked for. ARGV from `first`: how many ids lie behind, the newest of these, the most to look at and to
+-- find; then, '' for whatever: name, queue, class of the error, failed not before and not after; then the only ids that
+-- are meant, if not all are. Where others have taken away what lies behind, its newest id tells by how much; if that is gone,
+-- too, the walk looks at all of it again. With `before`, what was answered to this very request.
+local function part_of_letters(dead_letter, forgotten, first)
+  local part = {ids = {}}
+  local answer = redis.call('GET', forgotten)
+  if answer then
+    local done, looked, behind, front, ids, newest = string.match(answer, '^(%d+) (%d+) (%d+) (%d+) (%S*) (.*)$')
+    part.before = {tonumber(done), tonumber(looked), tonumber(behind), tonumber(front), ids, newest}
+    return part
+  end
+  local behind, newest, most_looks, most = tonumber(ARGV[first]), ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
+  local name, queue, class, since, till = unpack(ARGV, first + 4, first + 8)
+  local only = #ARGV > first + 8 and {}
+  for i = first + 9, #ARGV do only[ARGV[i]] = true end
+
+  local size = redis.call('LLEN', dead_letter)
+  if behind > 0 and redis.call('LINDEX', dead_letter, -behind) ~= newest then
+    local place = redis.call('LPOS', dead_letter, newest, 'RANK', -1, 'MAXLEN', behind)
+    behind = place and size - place or 0
+    if behind == 0 then newest = '' end
+  end
+
+  local function is_of_class(id)
+    local found = string.match(redis.call('HGET', key.task(id), 'error') or '', '^{"type":"([^"]*)"')
+    return found and (found == class or string.sub(found, -#class - 1) == '.' .. class)
+  end
+
+  local earlier, later = 0, 0
+  local function is_asked_for(id)
+    local task = fields(id, 'status', 'name', 'queue', 'updated_at')
+    if not task or task[1] ~= 'FAILED' then return false end
+    local failed = tonumber(task[4] or nil) or 0
+    if till ~= '' and failed > tonumber(till) then
+      later = later + 1
+      return false
+    end
+    earlier = earlier + 1
+    if since ~= '' and failed < tonumber(since) then return false end
+    return (name == '' or task[2] == name) and (queue == '' or task[3] == queue) and (class == '' or is_of_class(id))
+  end
+
+  local ids = behind < size and redis.call('LRANGE', dead_letter, -(behind + most_looks), -(behind + 1)) or {}
+  local places, looked = {}, 0
+  for i = #ids, 1, -1 do
+    local id = ids[i]
+    if #part.ids == most then break end
+    looked = looked + 1
+    if not places[id] and (not only or only[id]) and is_asked_for(id) then
+      places[id] = -(behind + looked)
+      part.ids[#part.ids + 1] = id
+    end
+  end
+
+  -- Takes these ids of the part out of the list, and tells what is left of it. What is taken is marked first: looked for one by
+  -- one, each would cost a walk over all that lies behind.
+  function part.take(taken)
+    local mark, is_taken = ' ' .. forgotten, {}
+    if #taken > 0 then redis.call('LTRIM', dead_letter, 0, -1) end  -- a full Redis does not refuse it
+    for _, id in ipairs(taken) do
+      redis.call('LSET', dead_letter, places[id], mark)
+      is_taken[places[id]] = true
+    end
+    local front = size - behind - looked
+    if #taken > 0 then redis.call('LREM', dead_letter, front < behind and #taken or -#taken, mark) end
+    for i = #ids - looked + 1, #ids do
+      if not is_taken[-(behind + #ids - i + 1)] then
+        newest = ids[i]
+        break
+      end
+    end
+    behind = behind + looked - #taken
+    -- They are in the order in which they failed: behind so many that failed later there is no other.
+    if looked > 0 and earlier == 0 and later > 0 then front = 0 end
+    local answered = {#taken, looked, behind, front, only and table.concat(taken, ',') or '', newest}
+    if #taken > 0 then redis.call('SET', forgotten, table.concat(answered, ' '), 'EX', 60) end
+    return answered
+  end
+
+  return part
+end
+
 -- ---- What locate and repair share
 
 -- A task as it stands: its state ('' = there is none, 'INCOMPLETE' = no whole task, with the fault), its home, the keys of

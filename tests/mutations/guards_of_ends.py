@@ -12,7 +12,7 @@ GUARDS_OF_ENDS = (
         "what is cancelled and still runs can be forgotten",
         "its id may be used again while a run of it goes on",
         f"{_LUA}/forget.lua",
-        "if task[4] then return 'RUNNING' end",
+        "if task and task[4] then status = 'RUNNING' end",
         "",
         (f"{_CANCELLING}::test_what_is_still_in_the_hands_of_its_worker_is_not_forgotten",),
     ),

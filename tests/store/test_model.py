@@ -21,8 +21,10 @@ from hypothesis.stateful import (
 )
 
 from minicelery import MiniCelery
+from minicelery.bulk import Verb
 from minicelery.connection import Clients
 from minicelery.handover import Claim, Recovery, Settlement
+from minicelery.letters import Selection
 from minicelery.message import Delivery, Message
 from minicelery.options import more_of
 from minicelery.states import FINISHED, Status
@@ -43,6 +45,7 @@ INFO = {
     "w2": "{}",
     "w3": '{"queues":["high"],"tasks":[]}',
 }
+VERBS: tuple[Verb, ...] = ("retry", "delete")
 QUARANTINE = "quarantine"
 #: The lists of a queue in the order in which they are served, and that of its quarantine.
 LANES = ("9", "5", "0")
@@ -439,12 +442,34 @@ class Machine(RuleBasedStateMachine):
         dead = self.model.status.get(task) is Status.FAILED
         assert self.broker.revive([task], f"r{next(self.numbers)}") == [dead]
         if dead:
-            self.model.dead.remove(task)
-            self.model.retries[task] = 0
-            self.model.expires.pop(task, None)
-            self.model.expiring.pop(task, None)
-            self.model.begin_anew(task)
-            self.model.make_ready(task)
+            self._is_revived(task)
+
+    def _is_revived(self, task: str) -> None:
+        self.model.dead.remove(task)
+        self.model.retries[task] = 0
+        self.model.expires.pop(task, None)
+        self.model.expiring.pop(task, None)
+        self.model.begin_anew(task)
+        self.model.make_ready(task)
+
+    @rule(
+        verb=st.sampled_from(VERBS),
+        queue=st.sampled_from((None, *QUEUES)),
+        name=st.sampled_from((None, *NAMES)),
+        look=st.integers(1, 3),
+    )
+    def walk_through_the_dead(self, verb: Verb, queue: str | None, name: str | None, look: int) -> None:
+        model = self.model
+        meant = [
+            task
+            for task in reversed(model.dead)
+            if queue in (None, model.queue[task]) and name in (None, model.name[task])
+        ]
+        bulk = self.app.bulk
+        steps = bulk.steps(verb, bulk.walk(Selection(queue=queue, name=name)), look)
+        assert sum(step.done for step in steps) == len(meant)
+        for task in meant:
+            self._is_revived(task) if verb == "retry" else self._is_forgotten(task)
 
     @rule(task=st.sampled_from(IDS))
     def forget(self, task: str) -> None:
@@ -452,12 +477,15 @@ class Machine(RuleBasedStateMachine):
         before = Status.RUNNING if is_held else self.model.status.get(task)
         assert self.broker.forget(task, FINISHED, f"f{next(self.numbers)}") == before
         if self.model.status.get(task) in FINISHED and not is_held:
-            del self.model.status[task]
-            self.model.leave_indexes(task)
-            for noted in (self.settled, self.released, self.model.token, self.model.expires):
-                noted.pop(task, None)
-            if task in self.model.dead:
-                self.model.dead.remove(task)
+            self._is_forgotten(task)
+
+    def _is_forgotten(self, task: str) -> None:
+        del self.model.status[task]
+        self.model.leave_indexes(task)
+        for noted in (self.settled, self.released, self.model.token, self.model.expires):
+            noted.pop(task, None)
+        if task in self.model.dead:
+            self.model.dead.remove(task)
 
     @rule(ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=2), interrupt=st.booleans())
     def cancel(self, ids: list[str], interrupt: bool) -> None:

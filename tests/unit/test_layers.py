@@ -17,7 +17,7 @@ PACKAGE = ROOT / "minicelery"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Methods that call a script in another way than the one of its name, or several in one round trip.
-TOGETHER = {"exchange", "enqueue_each", "claim_behind", "run_now"}
+TOGETHER = {"exchange", "enqueue_each", "claim_behind", "run_now", "revive_part", "forget_part", "forget_many"}
 #: Those of the timetable that change no task.
 OF_SCHEDULES = {"schedule", "unschedule", "pause_schedule", "resume_schedule", "declare", "due", "note_ends"}
 #: Scripts and methods of the store of locks.
