@@ -28,12 +28,10 @@ def register(blueprint: Blueprint) -> None:
     """Add the API's routes to a blueprint."""
     blueprint.post("/tasks")(submit)
     blueprint.post("/tasks/batch")(submit_batch)
-    blueprint.post("/tasks/cancel")(cancel_many)
     blueprint.get("/tasks/<task_id>")(task)
     blueprint.post("/tasks/<task_id>/cancel")(cancel)
     blueprint.get("/queue/stats")(stats)
     blueprint.get("/queue/dead-letter")(dead_letters)
-    blueprint.post("/queue/dead-letter/retry")(retry_all)
     blueprint.post("/queue/dead-letter/<task_id>/retry")(retry)
     blueprint.delete("/queue/dead-letter/<task_id>")(delete)
 
@@ -84,15 +82,6 @@ def cancel(task_id: str) -> Response:
     return answer({"task_id": task_id, "status": status.value})
 
 
-def cancel_many() -> Response:
-    """Cancel tasks by their ids, or by a tag."""
-    asked = load_body(schemas.CancelMany())
-    how = {"interrupt": asked["interrupt"]}
-    if "tag" in asked:
-        return answer({"cancelled": celery().cancel_tagged(asked["tag"], **how)})
-    return answer({"cancelled": celery().cancel(asked["task_ids"], **how).count(Status.CANCELLED)})
-
-
 def stats() -> Response:
     """Count the ready tasks of a queue."""
     queue = check_queue(load_query(schemas.QueueQuery())["queue"])
@@ -110,11 +99,6 @@ def dead_letters() -> Response:
         link = url_for(".dead_letters", offset=following, limit=page["limit"])
         response.headers["Link"] = f'<{link}>; rel="next"'
     return response
-
-
-def retry_all() -> Response:
-    """Put all dead letters back into their queues."""
-    return answer({"retried": celery().revive_all()})
 
 
 def retry(task_id: str) -> Response:

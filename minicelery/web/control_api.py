@@ -1,11 +1,13 @@
 """The HTTP API of operators: why a task waits, pauses and limits, purging and moving what is ready in a queue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Response
 
+from ..broker import PROMOTE_BATCH
 from ..errors import InvalidInput
+from ..keys import HIGHEST_PRIORITY
 from ..limits import described
 from ..why import described as explained
 from . import control_schemas as schemas
@@ -103,14 +105,27 @@ def unlimit_task(name: str) -> Response:
 
 def purge_queue(name: str) -> Response:
     """Cancel all that is ready in a queue."""
-    if load_body(schemas.Purging())["confirm"] != name:
+    asked = load_body(schemas.Purging())
+    if asked["confirm"] != name:
         raise InvalidInput(f"this is not the name of the queue; confirm with '{name}'", "/confirm")
-    return answer({"purged": celery().limits.purge(name)})
+    return _taken("purged", name, celery().limits.purging(name), asked["limit"])
 
 
 def move_queue(name: str) -> Response:
     """Move all that is ready in a queue to another one."""
-    return answer({"moved": celery().limits.move(name, load_body(schemas.Moving())["to"])})
+    asked = load_body(schemas.Moving())
+    return _taken("moved", name, celery().limits.moving(name, asked["to"]), asked["limit"])
+
+
+def _taken(word: str, name: str, steps: Iterator[int], limit: int) -> Response:
+    """Take what is ready in a queue, step by step, and no more than about so many: a request must not last for long."""
+    done, most_steps = 0, limit // PROMOTE_BATCH + HIGHEST_PRIORITY + 1
+    for number, some in enumerate(steps, 1):
+        done += some
+        if done >= limit or number >= most_steps:
+            left = celery().inspector.queue_length(name)
+            return answer({word: done, "left": left} if left else {word: done})
+    return answer({word: done})
 
 
 def _state(kind: str, name: str) -> Response:

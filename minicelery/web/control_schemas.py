@@ -5,12 +5,25 @@ import marshmallow as ma
 from ..options import MOST_SLOTS
 from ..queue_settings import LONGEST_AGEING, SHORTEST_AGEING
 from ..states import Status
+from .bulk_schemas import MOST_READY
 from .schemas import Number, Whole
 
 
 def _words(description: str) -> ma.fields.String:
     return ma.fields.String(
         load_default="", error_messages={"invalid": "give a string"}, metadata={"description": description}
+    )
+
+
+def _limit() -> Whole:
+    return Whole(
+        1, MOST_READY, load_default=MOST_READY, metadata={"description": "How many tasks this request takes, about."}
+    )
+
+
+def _left() -> ma.fields.Integer:
+    return ma.fields.Integer(
+        metadata={"description": "Where the limit has ended it: how many are ready there still, new ones included."}
     )
 
 
@@ -84,12 +97,14 @@ class Purging(ma.Schema):
         error_messages={"required": "give the name of the queue once more", "invalid": "give the name of the queue"},
         metadata={"description": "The name of the queue once more."},
     )
+    limit = _limit()
 
 
 class Purged(ma.Schema):
     """How many tasks were cancelled."""
 
     purged = ma.fields.Integer(required=True)
+    left = _left()
 
 
 class Moving(ma.Schema):
@@ -99,12 +114,14 @@ class Moving(ma.Schema):
         required=True,
         error_messages={"required": "required: the queue that they go to", "invalid": "give the name of a queue"},
     )
+    limit = _limit()
 
 
 class Moved(ma.Schema):
     """How many tasks were moved."""
 
     moved = ma.fields.Integer(required=True)
+    left = _left()
 
 
 class Why(ma.Schema):

@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Response, render_template, send_from_directory, url_for
 
 from ..version import __version__
-from . import control_api, idempotency, locks_api, problems, schedules_api, schemas
+from . import bulk_api, control_api, idempotency, locks_api, problems, schedules_api, schemas
 from .api import answer
 from .operation import Operation
 
@@ -37,15 +37,6 @@ OPERATIONS = (
         problems=(400, 403, 409, 413, 415, 422, 503),
         headers=(idempotency.REPLAYED,),
         takes_key=True,
-    ),
-    Operation(
-        "post",
-        "/tasks/cancel",
-        "Cancel tasks by their ids, or by a tag",
-        200,
-        schemas.CancelledMany,
-        body=schemas.CancelMany,
-        problems=(400, 403, 413, 415, 422, 503),
     ),
     Operation(
         "post",
@@ -76,7 +67,6 @@ OPERATIONS = (
         problems=(422, 503),
         headers=("Link",),
     ),
-    Operation("post", "/queue/dead-letter/retry", "Retry all dead letters", 200, schemas.Retried, problems=(403, 503)),
     Operation(
         "post",
         "/queue/dead-letter/{task_id}/retry",
@@ -86,6 +76,7 @@ OPERATIONS = (
         problems=(403, 404, 409, 503),
     ),
     Operation("delete", "/queue/dead-letter/{task_id}", "Delete a dead letter", 204, problems=(403, 404, 409, 503)),
+    *bulk_api.OPERATIONS,
     *control_api.OPERATIONS,
     *locks_api.OPERATIONS,
     *schedules_api.OPERATIONS,

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..app import EXTENSION, MiniCelery
-from . import api, control_api, documentation, health, live, locks_api, outage, problems, schedules_api
+from . import api, bulk_api, control_api, documentation, health, live, locks_api, outage, problems, schedules_api
 from .origin import is_welcome
 from .requests import BadJson, InvalidFields
 
@@ -20,7 +20,7 @@ def api_blueprint(name: str = "minicelery") -> Blueprint:
     """
     blueprint = Blueprint(name, __name__, template_folder="templates", static_folder="static")
     blueprint.before_request(_refuse_foreign_pages)
-    for part in (outage, api, control_api, locks_api, schedules_api, health, documentation, live):
+    for part in (outage, api, bulk_api, control_api, locks_api, schedules_api, health, documentation, live):
         part.register(blueprint)
     blueprint.get("/watch")(watch)
     blueprint.register_error_handler(BadJson, _bad_json)

@@ -290,35 +290,11 @@ class Cancel(ma.Schema):
     interrupt = YesNo(load_default=False, metadata={"description": "Raise an exception in the task if it runs."})
 
 
-class CancelMany(Cancel):
-    """Which tasks are cancelled, by id or by tag, and how."""
-
-    MOST = 10_000
-
-    task_ids = ma.fields.List(
-        ma.fields.String(error_messages=_refusal("give a string")),
-        validate=validate.Length(1, MOST, error=f"give 1 to {MOST} ids"),
-        error_messages=_refusal("give a list"),
-    )
-    tag = ma.fields.String(error_messages=_refusal("give a string"))
-
-    @ma.validates_schema
-    def of_one_kind(self, value: dict[str, Any], **_: Any) -> None:
-        if ("task_ids" in value) == ("tag" in value):
-            raise ma.ValidationError("give task_ids or tag", "task_ids")
-
-
 class Cancelled(ma.Schema):
     """A task that is cancelled."""
 
     task_id = ma.fields.String(required=True)
     status = ma.fields.Enum(Status, required=True)
-
-
-class CancelledMany(ma.Schema):
-    """How many tasks are cancelled by now; the others had finished before, or are unknown."""
-
-    cancelled = ma.fields.Integer(required=True)
 
 
 class QueueQuery(ma.Schema):
@@ -354,12 +330,6 @@ class DeadLetters(ma.Schema):
 
     count = ma.fields.Integer(required=True)
     tasks = ma.fields.List(ma.fields.Nested(TaskState), required=True)
-
-
-class Retried(ma.Schema):
-    """How many dead letters went back into their queues."""
-
-    retried = ma.fields.Integer(required=True)
 
 
 class Health(ma.Schema):

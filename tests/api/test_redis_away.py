@@ -15,6 +15,7 @@ from minicelery.doorbell import Doorbell
 from minicelery.embedded import EmbeddedServer, ServerOptions, free_port
 from minicelery.errors import RedisFull, RedisUnavailable
 from minicelery.firing import Clockwork
+from minicelery.letters import Selection
 from minicelery.schedule import task_id_of
 from minicelery.states import Status
 from minicelery.testing import drain
@@ -53,7 +54,7 @@ def _app(url: str) -> MiniCelery:
 def test_without_redis_every_route_says_503_and_when_to_try_again(method: str, path: str) -> None:
     http = create_app(_app(f"redis://127.0.0.1:{free_port()}")).test_client()
 
-    response = http.open(path, method=method, json={"name": "add", "args": [1, 2]} if method == "POST" else None)
+    response = http.open(path, method=method, json={"name": "add", "args": [1, 2]} if path == "/tasks" else None)
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
     assert response.content_type == "application/problem+json"
@@ -280,4 +281,22 @@ def test_a_full_redis_lets_tasks_be_cancelled_and_expire(own_server: EmbeddedSer
     assert desk.claim(count=9).passed == 1
 
     assert [desk.where(task)[0] for task in ("running", "late", "passed")] == ["CANCELLED", "EXPIRED", "EXPIRED"]
+    app.clients.close()
+
+
+def test_a_full_redis_lets_dead_letters_be_retried_and_deleted(own_server: EmbeddedServer) -> None:
+    app = _app(own_server.url)
+    desk = Desk(app)
+    desk.hire("w")
+    desk.submit("a", "b", "c", "done")
+    for _ in range(3):
+        desk.fail(desk.take())
+    desk.settle(desk.take())
+    app.clients.commands.config_set("maxmemory", "1mb")
+
+    assert app.bulk.delete(["done"]).done == 1
+    assert next(app.bulk.steps("retry", app.bulk.walk(Selection()), look=1)).done == 1
+    assert app.bulk.delete_dead() == 2
+
+    assert [desk.where(task)[0] for task in "abc"] == ["PENDING", "", ""]
     app.clients.close()
