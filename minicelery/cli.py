@@ -11,12 +11,13 @@ import click
 from . import codec, events, logs, up
 from .app import MiniCelery, read_config
 from .batch import gather
+from .bulk_commands import dead, delete, shown
 from .config import Config
 from .controls import limits, move, pause, purge, resume
 from .errors import InvalidInput, RedisUnavailable
 from .loading import load_app
 from .lock_commands import locks
-from .operations import cancel, dead, doctor, queues
+from .operations import cancel, doctor, queues
 from .schedule_commands import schedules
 from .terminal import (
     Group,
@@ -44,7 +45,7 @@ def main() -> None:
     """
 
 
-for operation in (cancel, dead, doctor, limits, locks, move, pause, purge, queues, resume, schedules):
+for operation in (cancel, dead, delete, doctor, limits, locks, move, pause, purge, queues, resume, schedules):
     main.add_command(operation)
 
 
@@ -175,7 +176,8 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
         lambda place: f"line {filled[place][0]}",
     )
     try:
-        results = [result for result, _ in app.sender.send_many(messages)]
+        with shown("submitting") as line:
+            results = [result for result, _ in app.sender.send_many(messages, line.show)]
     except RedisUnavailable as error:
         _print_ids(error.submitted)
         error.task_id = None  # a line has no option for it

@@ -6,6 +6,7 @@ import click
 
 from . import codec
 from .app import MiniCelery
+from .bulk_commands import shown
 from .errors import InvalidInput
 from .limits import described
 from .terminal import with_app
@@ -105,7 +106,9 @@ def purge(app: MiniCelery, queue: str, yes: bool) -> None:
     """Cancel all that is ready in a queue. Prints how many tasks that were."""
     if not yes:
         click.confirm(f"Cancel all {app.inspector.queue_length(queue)} ready tasks of {queue}?", abort=True, err=True)
-    click.echo(app.limits.purge(queue))
+    with shown("purging") as line:
+        cancelled = app.limits.purge(queue, progress=line.show)
+    click.echo(cancelled)
 
 
 @click.command()
@@ -114,7 +117,9 @@ def purge(app: MiniCelery, queue: str, yes: bool) -> None:
 @click.argument("target")
 def move(app: MiniCelery, queue: str, target: str) -> None:
     """Move all that is ready in a queue to another one, in order. Prints how many tasks that were."""
-    click.echo(app.limits.move(queue, target))
+    with shown("moving") as line:
+        moved = app.limits.move(queue, target, progress=line.show)
+    click.echo(moved)
 
 
 def _show(app: MiniCelery, kind: str, name: str) -> None:

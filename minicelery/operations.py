@@ -1,17 +1,19 @@
-"""The commands of an operator: lengths of queues, dead letters, the doctor."""
+"""The commands of an operator: lengths of queues, cancelling, the doctor."""
 
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import BinaryIO
 
 import click
 
-from . import codec, events, server
+from . import server
 from .app import MiniCelery
+from .bulk_commands import ids_of, ids_option, shown, tell_others
 from .doctor import Repair
 from .errors import ForeignData, InvalidInput
 from .states import Status
-from .terminal import FAILED, NOT_FOUND, UNREACHABLE, with_app
+from .terminal import FAILED, UNREACHABLE, with_app
 
 
 @click.command()
@@ -39,63 +41,28 @@ def queues(app: MiniCelery) -> None:
 @click.command()
 @with_app
 @click.argument("task_ids", nargs=-1, metavar="[ID]...")
+@ids_option
 @click.option("--tag", help="All unfinished tasks with this tag.")
 @click.option("--interrupt", is_flag=True, help="Raise an exception in the tasks that run.")
-def cancel(app: MiniCelery, task_ids: tuple[str, ...], tag: str | None, interrupt: bool) -> None:
+def cancel(
+    app: MiniCelery, task_ids: tuple[str, ...], lines: BinaryIO | None, tag: str | None, interrupt: bool
+) -> None:
     """Cancel tasks: what waits never begins, what runs is told. Prints how many.
 
     Exit code 1 if one of the ids belongs to a task that had finished before, 4 if to none.
     """
-    if bool(tag) == bool(task_ids):
+    if bool(tag) == bool(task_ids or lines):
         raise InvalidInput("give ids, or --tag")
     if tag:
-        click.echo(app.cancel_tagged(tag, interrupt=interrupt))
+        with shown("cancelling") as line:
+            cancelled = app.cancel_tagged(tag, interrupt=interrupt, progress=line.show)
+        click.echo(cancelled)
         return
-    states = app.cancel(task_ids, interrupt=interrupt)
+    ids = ids_of(task_ids, lines)
+    with shown("cancelling") as line:
+        states = app.cancel(ids, interrupt=interrupt, progress=line.show)
     click.echo(states.count(Status.CANCELLED))
-    for task_id, state in zip(task_ids, states, strict=True):
-        if state is not Status.CANCELLED:
-            click.echo(f"minicelery: {task_id} is {state}" if state else f"minicelery: no task '{task_id}'", err=True)
-    others = set(states) - {Status.CANCELLED}
-    sys.exit(NOT_FOUND if None in others else FAILED if others else 0)
-
-
-@click.group()
-def dead() -> None:
-    """Dead letters: tasks that have failed for good."""
-
-
-@dead.command("list")
-@with_app
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
-def list_dead(app: MiniCelery, limit: int, offset: int) -> None:
-    """Print dead letters, newest first, a JSON object a line."""
-    for record in app.dead_letters(offset, limit):
-        click.echo(codec.write(events.describe(record)))
-
-
-@dead.command("retry")
-@with_app
-@click.argument("task_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All dead letters of this moment.")
-def retry_dead(app: MiniCelery, task_ids: tuple[str, ...], everything: bool) -> None:
-    """Put dead letters back into their queues, with all their retries."""
-    if everything == bool(task_ids):
-        raise InvalidInput("give ids, or --all")
-    for task_id in task_ids:
-        app.revive(task_id)
-    click.echo(app.revive_all() if everything else len(task_ids))
-
-
-@dead.command("delete")
-@with_app
-@click.argument("task_ids", nargs=-1, required=True, metavar="ID...")
-def delete_dead(app: MiniCelery, task_ids: tuple[str, ...]) -> None:
-    """Delete dead letters."""
-    for task_id in task_ids:
-        app.discard(task_id)
-    click.echo(len(task_ids))
+    tell_others(pair for pair in zip(ids, states, strict=True) if pair[1] is not Status.CANCELLED)
 
 
 @click.command()

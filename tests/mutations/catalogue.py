@@ -1,6 +1,7 @@
 """All mutations: for each guard of the promise, the code without it."""
 
 from .guards_in_python import GUARDS_IN_PYTHON
+from .guards_of_bulk import GUARDS_OF_BULK
 from .guards_of_claims import GUARDS_OF_CLAIMS
 from .guards_of_ends import GUARDS_OF_ENDS
 from .guards_of_gates import GUARDS_OF_GATES
@@ -29,5 +30,6 @@ MUTATIONS = (
     *GUARDS_OF_SCHEDULES,
     *GUARDS_OF_ENDS,
     *GUARDS_OF_SIMULATION,
+    *GUARDS_OF_BULK,
     *GUARDS_IN_PYTHON,
 )

@@ -211,6 +211,10 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "add", "1", "2", "--time-limit", "0"), "/time_limit"),
         (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
         (("dead", "retry"), "give ids, or --all"),
+        (("dead", "retry", "--all", "--queue", "a"), "give ids, or --all"),
+        (("dead", "delete", "a", "--task", "a"), "give ids, or --all"),
+        (("dead", "delete", "--older-than", "1y"), "no age"),
+        (("delete",), "give ids, or --ids"),
         (("cancel",), "give ids, or --tag"),
         (("cancel", "a", "--tag", "b"), "give ids, or --tag"),
         (("enqueue", "add", "1", "2", "--priority", "10"), "not a priority"),
@@ -319,6 +323,47 @@ def test_dead_letters_are_listed_retried_and_deleted(run: Run, crew: Crew) -> No
     assert run("dead", "delete", ids[0]).stdout == "1\n"
     assert run("dead", "retry", ids[0]).returncode == 4
     assert run("dead", "retry", ids[1]).stdout == "1\n"
+
+
+@pytest.fixture
+def buried(tasks: MiniCelery) -> list[str]:
+    """The ids of five dead letters, oldest first."""
+    ids = [f"t{number}" for number in range(5)]
+    tasks.submit_many(tasks.tasks.find("fail").s("no").set(task_id=task, max_retries=0) for task in ids)
+    drain(tasks)
+    return ids
+
+
+def test_dead_letters_that_are_alike_are_retried_and_deleted_from_the_command_line(
+    run: Run, tasks: MiniCelery, buried: list[str]
+) -> None:
+    none = run("dead", "retry", "--error", "KeyError", "--newer-than", "1h")
+    asked = run("dead", "delete", "--task", "fail")
+    deleted = run("dead", "delete", "--task", "fail", "--older-than", "1d", "--yes")
+    retried = run("dead", "retry", "--queue", "default", "--error", "ValueError")
+
+    assert (none.returncode, none.stdout, none.stderr) == (0, "0\n", "")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert [done.stdout for done in (deleted, retried)] == ["0\n", "5\n"]
+    assert tasks.inspector.queue_length("default") == 5
+
+
+def test_ids_are_read_from_a_file_and_those_for_which_nothing_could_be_done_are_named(
+    run: Run, tasks: MiniCelery, buried: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "ids"
+    file.write_text("t0\n\nt1\n")
+    tasks.tasks.find("add").apply_async((1, 2), task_id="waits")
+
+    retried = run("dead", "retry", "--ids", str(file), "none")
+    deleted = run("delete", "t0", "t3", "waits")
+    cancelled = run("cancel", "--ids", str(file))
+    rest = run("dead", "delete", "--all", "--yes")
+
+    assert (retried.returncode, retried.stdout, retried.stderr) == (4, "2\n", "minicelery: no task 'none'\n")
+    assert (deleted.returncode, deleted.stdout) == (1, "1\n")
+    assert deleted.stderr == "minicelery: t0 is PENDING\nminicelery: waits is PENDING\n"
+    assert (cancelled.returncode, cancelled.stdout, rest.stdout) == (0, "2\n", "2\n")
 
 
 def test_the_doctor_puts_right_what_is_broken_unless_it_is_only_to_look(

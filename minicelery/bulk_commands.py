@@ -1,0 +1,226 @@
+"""The commands of an operator for dead letters, and for deleting; and how commands show that they are at work."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from . import codec, events
+from .app import MiniCelery
+from .bulk import Outcome, Verb
+from .errors import InvalidInput, MiniCeleryError
+from .letters import Selection
+from .states import Status
+from .terminal import FAILED, NOT_FOUND, with_app
+
+STOPPED = 130
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Line:
+    """How far an operation is. On a terminal it is shown; Ctrl-C ends the operation behind the call that is on its way,
+    so that what it says it has done is what is done."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._row = bar.add_task("", total=None)
+        self.done = self.total = 0
+        self.stopping = False
+
+    def show(self, done: int, total: int) -> None:
+        """Raises ``KeyboardInterrupt`` once it was asked to stop."""
+        self.done, self.total = done, total
+        self._bar.update(self._row, completed=done, total=total)
+        if self.stopping and done < total:
+            raise KeyboardInterrupt
+
+    def stop(self, *_: object) -> None:
+        """A second time it stops at once."""
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.stopping = True
+
+
+@contextmanager
+def shown(words: str) -> Iterator[Line]:
+    """A line on standard error that follows an operation, on a terminal only. If the operation ends early, it says how
+    much is done: Ctrl-C is exit code 130."""
+    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    line = Line(bar)
+    with _on_interrupt(line.stop):
+        try:
+            with bar:
+                yield line
+        except KeyboardInterrupt:
+            click.echo(f"minicelery: stopped: {_so_far(words, line)}", err=True)
+            sys.exit(STOPPED)
+        except MiniCeleryError:
+            if line.total:
+                click.echo(f"minicelery: it broke off: {_so_far(words, line)}", err=True)
+            raise
+
+
+def _so_far(words: str, line: Line) -> str:
+    return f"{words} {line.done:,} of {line.total:,}; what is done stays done"
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # no main thread, no signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def ids_of(task_ids: tuple[str, ...], lines: BinaryIO | None) -> list[str]:
+    """Ids as arguments, and from a file, one a line."""
+    read = (line.decode("utf-8", "surrogateescape").strip() for line in lines or ())
+    return [*task_ids, *filter(None, read)]
+
+
+ids_option = click.option(
+    "--ids", "lines", type=click.File("rb"), metavar="FILE", help="Further ids, one a line; - is standard input."
+)
+
+
+def tell_others(others: Iterable[tuple[str, Status | None]]) -> NoReturn:
+    """Name those that it could not be done to, and end the command: 1 if there are any, 4 if some are unknown."""
+    states = set()
+    for task_id, state in others:
+        states.add(state)
+        click.echo(f"minicelery: {task_id} is {state}" if state else f"minicelery: no task '{task_id}'", err=True)
+    sys.exit(NOT_FOUND if None in states else FAILED if states else 0)
+
+
+def _age(_: Any, __: Any, text: str | None) -> float | None:
+    """Seconds, or a number with s, m, h or d behind it."""
+    if text is None:
+        return None
+    with suppress(ValueError):
+        return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
+    raise click.BadParameter(f"'{text}' is no age; give seconds, or such as 90s, 30m, 2h, 7d")
+
+
+def _selecting(command: Any) -> Any:
+    """Adds the options that say which dead letters are meant."""
+    for option in (
+        click.option("--newer-than", metavar="AGE", callback=_age, help="Failed so long ago, or later."),
+        click.option("--older-than", metavar="AGE", callback=_age, help="Failed so long ago, or earlier: 30m, 2h, 7d."),
+        click.option("--error", metavar="CLASS", help="Of this class of error, such as ValueError."),
+        click.option("--queue", metavar="QUEUE", help="Of this queue."),
+        click.option("--task", "name", metavar="NAME", help="Of tasks of this name."),
+        click.option("--all", "everything", is_flag=True, help="All dead letters of this moment."),
+        ids_option,
+        click.argument("task_ids", nargs=-1, metavar="[ID]..."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def dead() -> None:
+    """Dead letters: tasks that have failed for good."""
+
+
+@dead.command("list")
+@with_app
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0)
+def list_dead(app: MiniCelery, limit: int, offset: int) -> None:
+    """Print dead letters, newest first, a JSON object a line."""
+    for record in app.dead_letters(offset, limit):
+        click.echo(codec.write(events.describe(record)))
+
+
+@dead.command("retry")
+@with_app
+@_selecting
+def retry_dead(app: MiniCelery, **asked: Any) -> None:
+    """Put dead letters back into their queues, with all their retries. Prints how many."""
+    _do(app, "retry", **asked)
+
+
+@dead.command("delete")
+@with_app
+@_selecting
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_dead(app: MiniCelery, yes: bool, **asked: Any) -> None:
+    """Delete dead letters. Prints how many."""
+    _do(app, "delete", ask=not yes, **asked)
+
+
+@click.command()
+@with_app
+@click.argument("task_ids", nargs=-1, metavar="[ID]...")
+@ids_option
+def delete(app: MiniCelery, task_ids: tuple[str, ...], lines: BinaryIO | None) -> None:
+    """Delete finished tasks with their results. Prints how many.
+
+    What is not finished is left as it is; cancel it first. Exit code 1 if one of the ids belongs to such a task, 4 if
+    to none.
+    """
+    if not task_ids and not lines:
+        raise InvalidInput("give ids, or --ids")
+    ids = ids_of(task_ids, lines)
+    with shown("deleting") as line:
+        outcome = app.bulk.delete(ids, progress=line.show)
+    _tell(outcome)
+
+
+def _do(
+    app: MiniCelery,
+    verb: Verb,
+    *,
+    task_ids: tuple[str, ...],
+    lines: BinaryIO | None,
+    everything: bool,
+    ask: bool = False,
+    **selected: Any,
+) -> None:
+    selection = Selection(**selected)
+    if [bool(task_ids or lines), everything, not selection.is_all].count(True) != 1:
+        raise InvalidInput("give ids, or --all, or a selection: --task, --queue, --error, --older-than, --newer-than")
+    words = "retrying" if verb == "retry" else "deleting"
+    if task_ids or lines:
+        ids = ids_of(task_ids, lines)
+        with shown(words) as line:
+            if verb == "retry":
+                outcome = app.bulk.retry(ids, progress=line.show)
+            else:
+                outcome = app.bulk.delete(ids, states={Status.FAILED}, progress=line.show)
+        _tell(outcome)
+    if ask:
+        which = "all" if everything else "those that are selected of the"
+        click.confirm(f"Delete {which} {app.inspector.dead_letter_count()} dead letters?", abort=True, err=True)
+    click.echo(_walked(app, verb, selection, words))
+
+
+def _walked(app: MiniCelery, verb: Verb, selection: Selection, words: str) -> int:
+    done = looked = 0
+    try:
+        with shown(f"{words}; looked at") as line:
+            for step in app.bulk.steps(verb, app.bulk.walk(selection)):
+                done += step.done
+                looked += step.looked
+                line.show(looked, looked + step.walk.left)
+    except (SystemExit, MiniCeleryError):
+        click.echo(done)
+        raise
+    return done
+
+
+def _tell(outcome: Outcome) -> NoReturn:
+    click.echo(outcome.done)
+    tell_others(outcome.others.items())
