@@ -863,8 +863,9 @@ local function part_of_letters(dead_letter, forgotten, first)
       end
     end
     behind = behind + looked - #taken
-    -- They are in the order in which they failed: behind so many that failed later there is no other.
-    if looked > 0 and earlier == 0 and later > 0 then front = 0 end
+    -- They are in the order in which they failed, but for what a doctor has put there: behind so many that failed later there
+    -- is none that did not.
+    if earlier == 0 and later >= 100 then front = 0 end
     local answered = {#taken, looked, behind, front, only and table.concat(taken, ',') or '', newest}
     if #taken > 0 then redis.call('SET', forgotten, table.concat(answered, ' '), 'EX', 60) end
     return answered

@@ -80,6 +80,14 @@ GUARDS_OF_BULK = (
         (f"{_BULK}::test_what_fails_again_while_a_walk_goes_on_does_not_prolong_it",),
     ),
     Mutation(
+        "a walk ends at the first one that failed later",
+        "what a doctor has put back out of its order hides others",
+        f"{_LUA}/prelude.lua",
+        "if earlier == 0 and later >= 100 then front = 0 end",
+        "if earlier == 0 and later >= 1 then front = 0 end",
+        (f"{_BULK}::test_a_few_that_failed_later_do_not_end_a_walk",),
+    ),
+    Mutation(
         "Ctrl-C breaks a call off in the middle",
         "nobody knows how much is done",
         "minicelery/bulk_commands.py",

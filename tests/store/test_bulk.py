@@ -1,6 +1,8 @@
 """Retries and deletes by the thousand: which are meant, what others do meanwhile, and what a repeat does."""
 
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +11,7 @@ from minicelery.bulk import Verb
 from minicelery.errors import ForeignData
 from minicelery.letters import Selection, Walk
 from minicelery.states import Status
+from tests.conftest import make_app
 from tests.store.conftest import Desk
 
 VERBS: list[Verb] = ["retry", "delete"]
@@ -102,11 +105,19 @@ def test_a_dead_letter_that_is_deleted_has_left_its_tags(desk: Desk) -> None:
 
 def test_a_walk_ends_where_all_have_failed_later(desk: Desk) -> None:
     bury(desk, "old", age=100)
-    bury(desk, *[f"t{number}" for number in range(9)])
+    bury(desk, "new", "newer")
+    desk.app.clients.commands.lpush(desk.app.keys.dead_letter, *["new"] * 300)  # as if they were so many
 
-    steps = list(desk.app.bulk.steps("retry", desk.app.bulk.walk(Selection(older_than=50)), look=3))
+    steps = list(desk.app.bulk.steps("retry", desk.app.bulk.walk(Selection(older_than=50)), look=101))
 
-    assert [(step.done, step.looked, step.walk.left) for step in steps] == [(1, 3, 7), (0, 3, 0)]
+    assert [(step.done, step.looked, step.walk.left) for step in steps] == [(1, 101, 202), (0, 101, 0)]
+
+
+def test_a_few_that_failed_later_do_not_end_a_walk(desk: Desk) -> None:
+    bury(desk, "new", "newer", "newest")
+    bury(desk, "old", age=100)
+
+    assert walk_all(desk, "retry", desk.app.bulk.walk(Selection(older_than=50)), look=1) == 1
 
 
 def test_one_call_takes_no_more_than_some_hundred_of_what_it_looks_at(
@@ -174,14 +185,32 @@ def test_what_fails_again_while_a_walk_goes_on_does_not_prolong_it(desk: Desk) -
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_two_at_once_do_each_letter_once_and_count_what_they_have_done(desk: Desk, verb: Verb) -> None:
-    bury(desk, *"abcdefgh")
-    walks = [desk.app.bulk.steps(verb, desk.app.bulk.walk(Selection()), look) for look in (3, 2)]
+    bury(desk, *"abcdefghij", error="KeyError")
+    bury(desk, "x", "y", "z")
+    selections = (Selection(), Selection(error="KeyError"))
+    walks = [desk.app.bulk.steps(verb, desk.app.bulk.walk(selection), 2) for selection in selections]
 
-    done = [sum(step.done for steps in pair for step in [steps] if steps) for pair in zip(*walks, strict=False)]
-    rest = [sum(step.done for step in steps) for steps in walks]
+    turns = itertools.zip_longest(*walks)  # a call of one, then a call of the other
 
-    assert sum(done) + sum(rest) == 8
+    done = [sum(step.done for step in steps if step) for steps in zip(*turns, strict=True)]
+    assert sum(done) == 13
+    assert all(done)
     assert dead(desk) == []
+    desk.lawful()
+
+
+def test_two_in_threads_of_their_own_take_each_letter_once(desk: Desk) -> None:
+    ids = [f"t{number}" for number in range(200)]
+    bury(desk, *ids)
+    bulks = [make_app(desk.app.clients, desk.app.config.namespace).bulk for _ in range(2)]
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(
+            pool.map(lambda one: sum(step.done for step in one.steps("retry", one.walk(Selection()), 7)), bulks)
+        )
+
+    assert sum(done) == 200
+    assert sorted(one.id for one in desk.claim(count=300).deliveries) == sorted(ids)
     desk.lawful()
 
 
