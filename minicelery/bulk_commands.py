@@ -4,12 +4,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from . import codec, events
 from .app import MiniCelery
@@ -19,6 +16,9 @@ from .letters import Selection
 from .states import Status
 from .terminal import FAILED, NOT_FOUND, with_app
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
 STOPPED = 130
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -27,7 +27,7 @@ class Line:
     """How far an operation is. On a terminal it is shown; Ctrl-C ends the operation behind the call that is on its way,
     so that what it says it has done is what is done."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: "Bar") -> None:
         self._bar = bar
         self._row = bar.add_task("", total=None)
         self.done = self.total = 0
@@ -51,6 +51,10 @@ class Line:
 def shown(words: str) -> Iterator[Line]:
     """A line on standard error that follows an operation, on a terminal only. If the operation ends early, it says how
     much is done: Ctrl-C is exit code 130."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     line = Line(bar)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from . import codec, events, logs, up
+from . import codec, events, logs
 from .app import MiniCelery, read_config
 from .batch import gather
 from .bulk_commands import dead, delete, shown
@@ -29,7 +29,6 @@ from .terminal import (
     with_app,
 )
 from .version import __version__
-from .web import requests
 from .worker.order import WorkerOptions
 from .worker.parent import Parent
 from .world import World
@@ -91,6 +90,8 @@ def everything(
     demo: bool,
 ) -> None:
     """Run everything on this machine: Redis or Valkey, the web server and a worker."""
+    from . import up  # what only some commands need makes the others start a third slower
+
     config, known = read_config({}), load_app(app_path).tasks
     if redis_url:
         config = config.overridden(redis_url=redis_url)
@@ -169,10 +170,12 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
     Nothing is submitted if a line is wrong. Prints the ids, in the order of the lines. If Redis goes away in between,
     prints those of the tasks that are there for certain; with a task_id in each line the whole file can be repeated.
     """
+    from .web.requests import submission_of  # brings Flask along
+
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     messages = gather(
         filled,
-        lambda one: app.message(**requests.submission_of(codec.decode_foreign(one[1]))),
+        lambda one: app.message(**submission_of(codec.decode_foreign(one[1]))),
         lambda place: f"line {filled[place][0]}",
     )
     try:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,10 @@ def test_the_document_shows_the_schema() -> None:
 
     documented = [(re.sub(r"<\w+>", "{}", key), kind, what) for key, kind, what in rows]
     assert documented == [(row.template, row.type, row.purpose) for row in SCHEMA]
+
+
+def test_commands_that_need_no_flask_start_without_it() -> None:
+    look = "import sys, minicelery.cli; sys.exit(', '.join({'flask', 'rich.progress'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+
+    assert (done.stderr.strip(), done.returncode) == ("", 0)
