@@ -4,32 +4,25 @@ Whole trees: how many tasks never finished or were recorded twice, and how long 
 finished. Children: how long after a kill the tasks that it hit began again.
 """
 
-import argparse
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from minicelery import MiniCelery, launch
-from minicelery.config import Config
-from minicelery.connection import connect
-from minicelery.embedded import EmbeddedServer, ServerOptions
 from minicelery.record import TaskRecord
-from tests.real.conftest import Crew, Worker
+from tests.real.conftest import Worker
 from tests.stack import wait_until
 
-from .conftest import declare
-from .crowd import APP, processes_option
-from .history import ends_recorded, keep_history
+from .crowd import processes_option
+from .frame import Ground, asked_for, ground, told
+from .history import ends_recorded
 
-NAMESPACE = "kills"
+MODULE = "tests.faults.tasks"
 _DEFAULT_LEASE = 15.0
 
 
@@ -47,6 +40,16 @@ class KillOptions:
     seed: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How often a whole worker is killed, and how often a child, of how many processes."""
+
+    trees: int = 10
+    children: int = 50
+    processes: int = 1
+    seed: int = 1
+
+
 @dataclass(frozen=True)
 class Figures:
     """What came out. ``waits`` are seconds: of each task that a kill hit, until it began again. ``held``: how many
@@ -61,6 +64,10 @@ class Figures:
     waits: Sequence[float] = ()
     held: Sequence[int] = ()
 
+    @property
+    def is_good(self) -> bool:
+        return not (self.never_finished or self.recorded_twice or self.violations)
+
     def lines(self) -> list[str]:
         shown = [
             f"{self.tasks} tasks: {self.never_finished} never finished, {self.recorded_twice} recorded twice, "
@@ -69,8 +76,8 @@ class Figures:
         if self.waits:
             waits = sorted(self.waits)
             shares = {"p50": 0.5, "p99": 0.99, "most": 1.0}
-            told = ", ".join(f"{name} {waits[int((len(waits) - 1) * share)]:.3f} s" for name, share in shares.items())
-            return [*shown, f"{len(waits)} tasks hit began again after {told}"]
+            words = ", ".join(f"{name} {waits[int((len(waits) - 1) * share)]:.3f} s" for name, share in shares.items())
+            return [*shown, f"{len(waits)} tasks hit began again after {words}"]
         return [
             *shown,
             f"the last one finished {self.last_after_start:.2f} s after the last start",
@@ -79,14 +86,14 @@ class Figures:
 
 
 class Run:
-    """Tasks of a known number in a namespace of their own, and the workers that run them."""
+    """Tasks of a known number, and the workers that run them."""
 
-    def __init__(self, app: MiniCelery, crew: Crew, options: KillOptions) -> None:
-        self.app = app
+    def __init__(self, ground: Ground, options: KillOptions) -> None:
+        self.app = ground.app
         self.options = options
         self.random = random.Random(options.seed)
-        self._crew = crew
-        self._task = app.tasks.find("work")
+        self._ground = ground
+        self._task = self.app.tasks.find("work")
         self._ids: list[str] = []
 
     def submit(self, count: int) -> None:
@@ -96,7 +103,7 @@ class Run:
 
     def start_worker(self) -> Worker:
         arguments = ("--threads", str(self.options.threads), *processes_option(self.options.processes))
-        return self._crew.start(*arguments, app=APP, MINICELERY_LEASE=str(self.options.lease))
+        return self._ground.start(*arguments, MINICELERY_LEASE=str(self.options.lease))
 
     def records(self) -> list[TaskRecord]:
         return [record for record in self.app.inspector.tasks(self._ids) if record]
@@ -131,12 +138,12 @@ class Run:
         """How many tasks are claimed by anybody, dead or alive."""
         return sum(worker.claimed for worker in self.app.inspector.workers())
 
-    def figures(self, data: Path, started: float, waits: Sequence[float] = (), held: Sequence[int] = ()) -> Figures:
-        records = self.records()
+    def figures(self, started: float, waits: Sequence[float] = (), held: Sequence[int] = ()) -> Figures:
+        records, ends = self.records(), ends_recorded(self._ground.data, self.app.keys.prefix)
         return Figures(
             tasks=len(self._ids),
             never_finished=len(self._ids) - sum(record.finished for record in records),
-            recorded_twice=sum(times > 1 for times in ends_recorded(data, f"{NAMESPACE}:").values()),
+            recorded_twice=sum(times > 1 for times in ends.values()),
             violations=[str(violation) for violation in self.app.doctor.violations()],
             extra_runs=sum(max(0, record.deliveries - 1) for record in records),
             last_after_start=max(record.updated_at for record in records) - started,
@@ -145,24 +152,10 @@ class Run:
         )
 
 
-@contextmanager
-def _run(options: KillOptions, folder: Path) -> Iterator[Run]:
-    with EmbeddedServer(ServerOptions(data=folder / "data")) as server:
-        config = Config(redis_url=server.url, namespace=NAMESPACE)
-        app = declare(MiniCelery("kills", config=config, clients=connect(config)))
-        keep_history(app.clients.commands)
-        crew = Crew(server.url, NAMESPACE, folder)
-        try:
-            yield Run(app, crew, options)
-        finally:
-            for process in crew.workers:
-                launch.kill(process)
-            app.clients.close()
-
-
 def kill_trees(options: KillOptions, folder: Path) -> Figures:
     """Kill -9 of the whole worker at random moments of its work, again and again, and a new start each time."""
-    with _run(options, folder) as run:
+    with ground(MODULE, folder) as where:
+        run = Run(where, options)
         run.submit(options.tasks)
         longest = options.tasks * options.seconds / options.threads / options.processes / options.kills
         started, worker = time.time(), run.start_worker()
@@ -176,12 +169,13 @@ def kill_trees(options: KillOptions, folder: Path) -> Figures:
             held.append(run.held())
             started, worker = time.time(), run.start_worker()
         _wait_quietly(run.has_finished_all, options.patience)
-        return run.figures(folder / "data", started, held=held)
+        return run.figures(started, held=held)
 
 
 def kill_children(options: KillOptions, folder: Path) -> Figures:
     """Kill -9 of one child after the other, each in the middle of its tasks, of which there are always enough."""
-    with _run(options, folder) as run:
+    with ground(MODULE, folder) as where:
+        run = Run(where, options)
         started, worker = time.time(), run.start_worker()
         waits: list[float] = []
         for _ in range(options.kills):
@@ -195,7 +189,7 @@ def kill_children(options: KillOptions, folder: Path) -> Figures:
             rerun = [again[one.id] for one in hit if again[one.id].deliveries > one.deliveries]
             waits += [(record.started_at or 0) - killed for record in rerun]
             _wait_quietly(run.has_finished_all, options.patience)  # what is hit twice would go into quarantine
-        return run.figures(folder / "data", started, waits)
+        return run.figures(started, waits)
 
 
 def _wait_quietly(condition: Callable[[], bool], patience: float) -> None:
@@ -205,23 +199,8 @@ def _wait_quietly(condition: Callable[[], bool], patience: float) -> None:
         time.sleep(0.02)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill_runs", description=__doc__)
-    parser.add_argument("--tree-kills", type=int, default=10)
-    parser.add_argument("--child-kills", type=int, default=50)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    trees = KillOptions(kills=given.tree_kills, processes=given.processes, seed=given.seed)
-    children = KillOptions(kills=given.child_kills, processes=given.processes, seconds=0.2, seed=given.seed)
-    is_good = True
-    for title, run, options in (("Whole workers", kill_trees, trees), ("Children", kill_children, children)):
-        with tempfile.TemporaryDirectory(prefix="minicelery-kills-") as folder:
-            figures = run(options, Path(folder))
-        print("\n".join([f"{title}, killed {options.kills} times:", *(f"  {line}" for line in figures.lines())]))
-        is_good = is_good and not (figures.never_finished or figures.recorded_twice or figures.violations)
-    return 0 if is_good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    asked = asked_for(Asked, "kill_runs", __doc__)
+    trees = KillOptions(kills=asked.trees, processes=asked.processes, seed=asked.seed)
+    children = KillOptions(kills=asked.children, processes=asked.processes, seconds=0.2, seed=asked.seed)
+    sys.exit(told(lambda folder: kill_trees(trees, folder), lambda folder: kill_children(children, folder)))

@@ -5,47 +5,28 @@ all their processes at random and started again. When a run began, says the even
 for claims), and the task itself (for concurrency); a killed run has ended when its process was killed.
 """
 
-import argparse
 import json
-import random
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import psutil
 import redis
 
-from minicelery import MiniCelery, launch
-from minicelery.embedded import EmbeddedServer
-from tests.real.conftest import Crew, Worker
+from minicelery import MiniCelery
 
-from .limit_tasks import CONCURRENCY, KEYS, RATE, RUNS, app
+from .frame import Ground, RunOptions, asked_for, run, told
+from .limit_tasks import CONCURRENCY, KEYS, RATE, RUNS
 
-NAMESPACE = "limits"
+MODULE = "tests.faults.limit_tasks"
 #: Seconds by which times that are told in whole milliseconds may be off, together.
 RESOLUTION = 0.002
-APP = "tests.faults.limit_tasks:app"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitOptions:
-    """For how many seconds how many workers run, of which ``killed`` are killed, about ``pause`` seconds apart (0:
-    none)."""
-
-    seconds: float = 120.0
-    workers: int = 6
-    killed: int = 3
-    pause: float = 1.0
-    threads: int = 5
-    seed: int = 1
+#: Seconds more than asked for, for which there are tasks.
+_SPARE = 10
 
 
 @dataclass
@@ -53,15 +34,12 @@ class Figures:
     """What came out, by key: the most runs at the same time; by how many starts a rate was passed in the worst span of
     time, and how many starts there were a second."""
 
-    kills: int = 0
     most_at_once: dict[str, int] = field(default_factory=dict)
     surplus: dict[str, float] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
-    violations: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         return [
-            f"{self.kills} workers killed, {len(self.violations)} breaches of the law",
             *(f"{key}: at most {most} runs at once (limit {CONCURRENCY})" for key, most in self.most_at_once.items()),
             *(
                 f"{key}: {rate:.2f} starts a second (limit {RATE}), {self.surplus[key]:+.2f} at worst"
@@ -71,8 +49,10 @@ class Figures:
 
     @property
     def is_good(self) -> bool:
+        """Whether no limit was passed, and there was something that could have passed each."""
+        is_tried = all(self.rates.get(key, 0) > 0 and self.most_at_once.get(key, 0) > 1 for key in KEYS)
         is_kept = all(most <= CONCURRENCY for most in self.most_at_once.values())
-        return is_kept and all(more <= RESOLUTION * RATE for more in self.surplus.values()) and not self.violations
+        return is_tried and is_kept and all(more <= RESOLUTION * RATE for more in self.surplus.values())
 
 
 class Ear:
@@ -100,48 +80,24 @@ class Ear:
         self._client.close()
 
 
-@contextmanager
-def _served(folder: Path) -> Iterator[tuple[MiniCelery, Crew]]:
-    with EmbeddedServer() as server:
-        app.configure(redis_url=server.url, namespace=NAMESPACE)
-        crew = Crew(server.url, NAMESPACE, folder)
-        try:
-            yield app, crew
-        finally:
-            for process in crew.workers:
-                launch.kill(process)
-            app.clients.close()
+class Limits:
+    """A case: there are always more tasks than their limits let run."""
 
+    def __init__(self, seconds: float) -> None:
+        self._seconds = int(seconds + _SPARE)
 
-def run(options: LimitOptions, folder: Path) -> Figures:
-    """Let the workers work and be killed, and check what they have done."""
-    chance = random.Random(options.seed)
-    figures = Figures()
-    with _served(folder) as (app, crew):
-        _submit(app, int(options.seconds + 30))
-        ear = Ear(app.config.redis_url, app.keys.prefix)
-        workers = [_start(crew, options) for _ in range(options.workers)]
-        for worker in workers:
-            worker.ready()
-        ends = time.time() + options.seconds
-        deaths: dict[int, float] = {}
-        while time.time() < ends:
-            pause = chance.uniform(0.5, 1.5) * options.pause if options.pause else options.seconds
-            time.sleep(max(0.0, min(pause, ends - time.time())))
-            if options.pause and time.time() < ends:
-                victim = chance.randrange(options.killed)
-                deaths |= _kill(workers[victim])
-                workers[victim] = _start(crew, options)
-                figures.kills += 1
-        now = time.time()
-        for worker in workers:
-            deaths |= _kill(worker)
-        ear.close()
-        lines = [json.loads(line) for line in app.clients.commands.lrange(f"{app.keys.prefix}{RUNS}", 0, -1)]
-        figures.most_at_once = most_at_once(lines, deaths, now)
-        figures.surplus, figures.rates = surplus_and_rate(ear.starts)
-        figures.violations = [str(violation) for violation in app.doctor.violations()]
-    return figures
+    def begin(self, ground: Ground) -> None:
+        self._ear = Ear(ground.app.config.redis_url, ground.app.keys.prefix)
+        _submit(ground.app, self._seconds)
+
+    def finish(self, ground: Ground) -> None:
+        """What still waits is left."""
+
+    def judge(self, ground: Ground) -> Figures:
+        self._ear.close()
+        texts = ground.app.clients.commands.lrange(f"{ground.app.keys.prefix}{RUNS}", 0, -1)
+        surplus, rates = surplus_and_rate(self._ear.starts)
+        return Figures(most_at_once(map(json.loads, texts), ground.deaths, time.time()), surplus, rates)
 
 
 def _submit(app: MiniCelery, seconds: int) -> None:
@@ -151,20 +107,6 @@ def _submit(app: MiniCelery, seconds: int) -> None:
     ]
     calls += [narrow.s(number, key) for number in range(seconds * CONCURRENCY * 30) for key in KEYS]
     app.submit_many(calls)
-
-
-def _start(crew: Crew, options: LimitOptions) -> Worker:
-    return crew.start("--threads", str(options.threads), app=APP, MINICELERY_LEASE="600")
-
-
-def _kill(worker: Worker) -> dict[int, float]:
-    """kill -9 of a whole worker: process id → just before when."""
-    tree = psutil.Process(worker.process.pid)
-    pids = [child.pid for child in tree.children()]
-    now = time.time()
-    worker.process.kill()
-    worker.process.wait(10)
-    return dict.fromkeys(pids, now)
 
 
 def most_at_once(lines: Iterable[dict[str, Any]], deaths: dict[int, float], now: float) -> dict[str, int]:
@@ -212,20 +154,6 @@ def surplus_and_rate(starts: Iterable[tuple[str, float]]) -> tuple[dict[str, flo
     return surplus, rates
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.limit_runs", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--pause", type=float, default=1.0, help="seconds between two kills, about; 0: no kills")
-    parser.add_argument("--workers", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    options = LimitOptions(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="minicelery-limits-") as folder:
-        figures = run(options, Path(folder))
-    print("\n".join(figures.lines()))
-    print(f"VERDICT: {'good' if figures.is_good else 'bad'}")
-    return 0 if figures.is_good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    options = asked_for(RunOptions, "limit_runs", __doc__)
+    sys.exit(told(lambda folder: run(MODULE, [Limits(options.seconds)], options, folder)))

@@ -4,34 +4,35 @@ Every begin and end under the lock is put down in Redis, in its order, and so ar
 tell whether two ever held it, and whether the store behind it took anything from one whose time was over.
 """
 
-import argparse
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from minicelery import MiniCelery, launch
-from minicelery.config import Config
-from minicelery.connection import connect
-from minicelery.embedded import EmbeddedServer, ServerOptions
+from minicelery import MiniCelery
 from minicelery.identity import mark
-from tests.real.conftest import Crew, declare
+from tests.real.conftest import Crew
 from tests.stack import stand_still, wait_until
 
-from . import lock_tasks
+from .frame import Ground, asked_for, ground, told
 from .lock_tasks import HISTORY, NAME, TTL, note
 
-NAMESPACE = "locks"
+MODULE = "tests.faults.lock_tasks"
 _BACKLOG = 200
+#: Tasks that contend for the lock at a time, where workers have others to run, too. Few: who dies while it waits keeps
+#: its place for a while, and the next kill is to meet one that holds it.
+_CONTENDERS = 3
+#: How long each of them holds it, and more than can do so in a second.
+_HELD, _A_SECOND = 0.05, 20
+#: Seconds more than asked for, for which there are tasks.
+_SPARE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +61,13 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        return not (self.overlaps or self.backwards or self.stale_writes)
+        """Whether it was held, and never by two."""
+        return bool(self.holdings) and not (self.overlaps or self.backwards or self.stale_writes)
 
     def lines(self) -> list[str]:
         waits = f"{max(self.waits):.2f} s" if self.waits else "none"
         return [
-            f"holdings: {self.holdings:,}",
+            f"holdings of the lock: {self.holdings:,}",
             f"held by two: {len(self.overlaps)} {self.overlaps[:3] or ''}",
             f"tokens that did not grow: {len(self.backwards)}",
             f"begun while one that was stopped believed to hold it: {self.beliefs}",
@@ -112,7 +114,7 @@ class Hands:
     """Processes that do nothing but take the lock, as long as they live."""
 
     def __init__(self, crew: Crew, options: LockOptions) -> None:
-        self._parent = crew.run("-m", "tests.faults.lock_tasks", str(options.workers))
+        self._parent = crew.run("-m", MODULE, str(options.workers))
 
     def pids(self) -> list[int]:
         return [child.pid for child in psutil.Process(self._parent.process.pid).children()]
@@ -129,7 +131,7 @@ class Workers:
 
     def __init__(self, crew: Crew, options: LockOptions) -> None:
         more = ("--threads", str(options.threads))
-        started = [crew.start(*more, app="tests.faults.lock_tasks:app") for _ in range(options.workers)]
+        started = [crew.start(*more, app=f"{MODULE}:app") for _ in range(options.workers)]
         self._workers = {worker.ready().child().pid: worker for worker in started}
 
     def pids(self) -> list[int]:
@@ -156,7 +158,7 @@ class Run:
         self._client = app.clients.commands
 
     def records(self) -> list[str]:
-        return [str(record) for record in self._client.lrange(HISTORY, 0, -1)]
+        return _records(self.app)
 
     def holdings(self) -> int:
         return sum(record.startswith("begin") for record in self.records())
@@ -201,27 +203,40 @@ class Run:
                 return pid
             os.kill(pid, signal.SIGCONT)
 
-    def is_free(self) -> bool:
-        return not self.app.locks.held()
+
+def _records(app: MiniCelery) -> list[str]:
+    return [str(record) for record in app.clients.commands.lrange(HISTORY, 0, -1)]
 
 
-@contextmanager
-def _run(options: LockOptions, folder: Path) -> Iterator[Run]:
-    with EmbeddedServer(ServerOptions(data=folder / "data")) as server:
-        config = Config(redis_url=server.url, namespace=NAMESPACE)
-        app = declare(MiniCelery("locks", config=config, clients=connect(config)), lock_tasks.app)
-        crew = Crew(server.url, NAMESPACE, folder)
-        try:
-            yield Run(app, Workers(crew, options) if options.threads else Hands(crew, options), options)
-        finally:
-            for process in crew.workers:
-                launch.kill(process)
-            app.clients.close()
+def _wait_until_free(app: MiniCelery) -> None:
+    wait_until(lambda: not app.locks.held(), 5 * TTL, f"the end of the lock '{NAME}' of the dead")
+
+
+class Locks:
+    """A case: tasks of workers take the lock one after the other; whose process is killed is put down there, too."""
+
+    def __init__(self, seconds: float) -> None:
+        self._count = int(seconds + _SPARE) * _A_SECOND
+
+    def begin(self, ground: Ground) -> None:
+        app = ground.app
+        ground.mourners.append(lambda pid: note(app.clients.commands, "killed", pid=pid))
+        app.limits.set_task("hold", concurrency=_CONTENDERS)
+        app.submit_many(app.tasks.find("hold").s(_HELD) for _ in range(self._count))
+
+    def finish(self, ground: Ground) -> None:
+        """What still waits is left."""
+
+    def judge(self, ground: Ground) -> Verdict:
+        _wait_until_free(ground.app)
+        return judge(_records(ground.app))
 
 
 def kill_and_stop(options: LockOptions, folder: Path) -> Verdict:
     """Kill some for good and stop others for a while, at random moments, one after the other."""
-    with _run(options, folder) as run:
+    with ground(MODULE, folder) as where:
+        crowd = Workers(where.crew, options) if options.threads else Hands(where.crew, options)
+        run = Run(where.app, crowd, options)
         run.go_on(1)
         blows = [run.kill] * options.kills + [run.stop] * options.stops
         run.random.shuffle(blows)
@@ -233,21 +248,10 @@ def kill_and_stop(options: LockOptions, folder: Path) -> Verdict:
         run.go_on(options.between or 20)
         for pid in run.crowd.pids():
             run.crowd.kill(pid)
-        wait_until(run.is_free, 5 * TTL, f"the end of the lock '{NAME}' of the dead")
+        _wait_until_free(where.app)
         return judge(run.records())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.lock_runs", description=__doc__)
-    for name in ("workers", "kills", "stops", "between", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(LockOptions, name))
-    options = LockOptions(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="minicelery-locks-") as folder:
-        verdict = kill_and_stop(options, Path(folder))
-    print(f"{options.workers} workers, {options.kills} of them killed, {options.stops} stops:")
-    print("\n".join(f"  {line}" for line in verdict.lines()))
-    return 0 if verdict.is_good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    options = asked_for(LockOptions, "lock_runs", __doc__)
+    sys.exit(told(lambda folder: kill_and_stop(options, folder)))

@@ -1,19 +1,9 @@
-"""Limits hold while workers are killed, by what tasks and Redis have written down; and breaches would be seen."""
+"""A limit that is passed would be seen in what tasks and Redis have written down."""
 
-from pathlib import Path
 from typing import Any
 
-from tests.faults.limit_runs import LimitOptions, most_at_once, run, surplus_and_rate
-from tests.faults.limit_tasks import RATE
-
-
-def test_no_limit_is_passed_while_workers_are_killed(tmp_path: Path) -> None:
-    figures = run(LimitOptions(seconds=5, workers=3, killed=2, pause=0.7), tmp_path)
-
-    assert figures.is_good, figures.lines()
-    assert figures.kills > 2
-    assert max(figures.most_at_once.values()) > 1, "there were runs side by side"
-    assert min(figures.rates.values()) > 0
+from tests.faults.limit_runs import Figures, most_at_once, surplus_and_rate
+from tests.faults.limit_tasks import CONCURRENCY, KEYS, RATE
 
 
 def _line(what: str, run: str, at: float, pid: int = 1) -> dict[str, Any]:
@@ -45,3 +35,11 @@ def test_a_rate_that_is_passed_somewhere_is_seen_even_if_it_is_kept_on_average()
 
     assert surplus_and_rate(steady)[0]["k"] <= 0
     assert surplus_and_rate(steady + burst)[0]["k"] > 0
+
+
+def test_a_run_without_enough_to_do_is_no_good_run() -> None:
+    busy, kept = dict.fromkeys(KEYS, CONCURRENCY), dict.fromkeys(KEYS, 0.0)
+
+    assert Figures(busy, kept, dict.fromkeys(KEYS, 1.0)).is_good
+    assert not Figures(dict.fromkeys(KEYS, 1), kept, dict.fromkeys(KEYS, 1.0)).is_good
+    assert not Figures(busy, {}, {}).is_good
