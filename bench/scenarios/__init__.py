@@ -1,7 +1,7 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, growth, ideal, latency, recovery, sending, sockets, web
+from . import boot, cost, drain, growth, ideal, latency, limited, recovery, sending, sockets, web
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
@@ -12,6 +12,7 @@ ALL: tuple[Scenario, ...] = (
     *boot.SCENARIOS,
     *recovery.SCENARIOS,
     *growth.SCENARIOS,
+    *limited.SCENARIOS,
     *web.SCENARIOS,
     *sockets.SCENARIOS,
 )
