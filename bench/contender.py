@@ -18,8 +18,8 @@ class Contender:
     ``commands`` start its workers, each behind the Python of its environment; ``{url}`` becomes the server's address,
     ``{port}`` a free port to serve HTTP at. ``pace`` is about how many no-ops it does in a second, so that every
     backlog lasts about as long; ``slots`` is how many tasks it runs at once. ``keeps`` says whether a task survives the
-    kill of its worker, ``bulk`` whether many can be sent faster than one by one. ``only`` names the scenarios that it
-    is for; otherwise it is for all.
+    kill of its worker, ``bulk`` whether many can be sent faster than one by one, ``delays`` whether its workers start
+    delayed tasks. ``only`` names the scenarios that it is for; otherwise it is for all.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Contender:
     slots: int
     keeps: bool = True
     bulk: bool = False
+    delays: bool = True
     environ: Mapping[str, str] = field(default_factory=dict)
     only: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ def _setting(broker: str, waiting: Waiting, *, keeps: bool) -> Contender:
         slots=200,
         keeps=keeps,
         bulk=True,
+        delays=False,
         environ={"BENCH_BROKER": broker},
     )
 

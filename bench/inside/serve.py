@@ -85,19 +85,32 @@ def paced(rate, count):
     """Send so many a second; of each, the seconds from before sending until it ran. How many a second were sent, and
     how many done, their results fetched."""
     begun = time.perf_counter()
+    sent, reached = steadily(rate, count, lambda: call(queue.send, "stamp", time.time()))
+    seconds = [call(queue.wait, handle) for handle in sent]
+    return {"seconds": seconds, "rate": reached, "done": count / (time.perf_counter() - begun)}
+
+
+def delayed(rate, count, delay):
+    """Send so many a second that are due so many seconds later; of each, the seconds from then until it ran. How many a
+    second were sent."""
+    sent, reached = steadily(rate, count, lambda: call(queue.send_later, delay, "stamp", time.time() + delay))
+    return {"seconds": [call(queue.wait, handle) for handle in sent], "rate": reached}
+
+
+def steadily(rate, count, send):
+    """What was sent at such a pace, and how many a second it became."""
+    begun = time.perf_counter()
     sent = []
     for number in range(count):
         early = begun + number / rate - time.perf_counter()
         if early > 0:
             time.sleep(early)
-        sent.append(call(queue.send, "stamp", time.time()))
-    reached = count / (time.perf_counter() - begun)
-    seconds = [call(queue.wait, handle) for handle in sent]
-    return {"seconds": seconds, "rate": reached, "done": count / (time.perf_counter() - begun)}
+        sent.append(send())
+    return sent, count / (time.perf_counter() - begun)
 
 
 handles = []
-DEEDS = {deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced)}
+DEEDS = {deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced, delayed)}
 
 
 def main():

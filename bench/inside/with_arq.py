@@ -35,6 +35,10 @@ async def send(task, *args):
     return await pool.enqueue_job(task, *args)
 
 
+async def send_later(seconds, task, *args):
+    return await pool.enqueue_job(task, *args, _defer_by=seconds)
+
+
 async def send_many(task, count):
     await work_async.by_fifties(lambda: send(task), count)
 

@@ -19,6 +19,10 @@ def send(task, *args):
     return tasks[task].delay(*args)
 
 
+def send_later(seconds, task, *args):
+    return tasks[task].apply_async(args, countdown=seconds)
+
+
 def send_many(task, count):
     group(tasks[task].s() for _ in range(count)).apply_async()
 

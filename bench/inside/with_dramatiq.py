@@ -17,5 +17,9 @@ def send(task, *args):
     return tasks[task].send(*args)
 
 
+def send_later(seconds, task, *args):
+    return tasks[task].send_with_options(args=args, delay=int(seconds * 1000))
+
+
 def wait(handle):
     return handle.get_result(block=True, timeout=60_000)

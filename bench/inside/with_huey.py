@@ -11,5 +11,9 @@ def send(task, *args):
     return tasks[task](*args)
 
 
+def send_later(seconds, task, *args):
+    return tasks[task].schedule(args=args, delay=seconds)
+
+
 def wait(handle):
     return handle.get(blocking=True, timeout=60)

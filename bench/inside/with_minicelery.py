@@ -10,6 +10,10 @@ def send(task, *args):
     return tasks[task].delay(*args)
 
 
+def send_later(seconds, task, *args):
+    return tasks[task].apply_async(args, countdown=seconds)
+
+
 def send_many(task, count):
     app.submit_many([tasks[task].s() for _ in range(count)])
 

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import redis
 import work
 from rq import Queue
@@ -8,6 +10,10 @@ CHUNK = 1000
 
 def send(task, *args):
     return queue.enqueue(f"work.{task}", *args)
+
+
+def send_later(seconds, task, *args):
+    return queue.enqueue_in(timedelta(seconds=seconds), f"work.{task}", *args)
 
 
 def send_many(task, count):

@@ -1,4 +1,5 @@
 import inspect
+import time
 
 import work
 import work_async
@@ -27,8 +28,12 @@ async def start():
     await queue.connect()
 
 
-async def send(task, *args):
-    return await queue.enqueue(task, timeout=5, retries=100, **dict(zip(NAMES[task], args, strict=True)))
+async def send(task, *args, **more):
+    return await queue.enqueue(task, timeout=5, retries=100, **dict(zip(NAMES[task], args, strict=True)), **more)
+
+
+async def send_later(seconds, task, *args):
+    return await send(task, *args, scheduled=time.time() + seconds)
 
 
 async def send_many(task, count):

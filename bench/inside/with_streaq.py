@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import work
 import work_async
 from streaq import Worker
@@ -13,6 +15,10 @@ async def start():
 
 async def send(task, *args):
     return await tasks[task].enqueue(*args)
+
+
+async def send_later(seconds, task, *args):
+    return await tasks[task].enqueue(*args).start(delay=timedelta(seconds=seconds))
 
 
 async def send_many(task, count):

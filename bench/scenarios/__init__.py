@@ -1,13 +1,14 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, growth, ideal, latency, limited, recovery, sending, sockets, web
+from . import boot, cost, drain, eta, growth, ideal, latency, limited, recovery, sending, sockets, web
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
     *ideal.SCENARIOS,
     *sending.SCENARIOS,
     *latency.SCENARIOS,
+    *eta.SCENARIOS,
     *cost.SCENARIOS,
     *boot.SCENARIOS,
     *recovery.SCENARIOS,
