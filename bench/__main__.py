@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import contenders, facts, page, plot, report, scenarios
+from . import against, contenders, facts, page, plot, report, scenarios
 from .contender import Contender
 from .figures import rounded
 from .results import Reading, Results
@@ -34,9 +34,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--page", type=Path, help="where the tables go, and beside it plots and results (docs/benchmarks.md)"
     )
+    parser.add_argument(
+        "--against", metavar="REVISION", help="compare us with an earlier self, known to git; writes no page"
+    )
     parser.add_argument("--json", type=Path, help="where the results of this run alone go, as JSON")
     options = parser.parse_args(arguments)
-    if not options.quick:
+    if not options.quick and not options.against:
         options.page = options.page or page.DEFAULT
     return options
 
@@ -65,12 +68,14 @@ def main(arguments: Sequence[str]) -> int:
     chosen, taking_part = chosen_scenarios(options.scenarios), chosen_contenders(options.contenders)
     if options.list:
         for scenario in chosen:
-            print(f"{scenario.name:12} {scenario.title}")
+            print(f"{scenario.name:14} {scenario.title}")
         for contender in taking_part:
             print(f"{contender.key:32} {contender.label}")
         return 0
     if options.stored:
         results = Results.load(options.stored)
+    elif options.against:
+        results = compared(chosen, taking_part, options)
     else:
         results = measured(chosen, taking_part, options)
         for scenario in chosen:
@@ -107,10 +112,24 @@ def measured(chosen: Sequence[Scenario], taking_part: Sequence[Contender], optio
     return results
 
 
+def compared(chosen: Sequence[Scenario], taking_part: Sequence[Contender], options: argparse.Namespace) -> Results:
+    """Measure those of us beside what they were at another revision, and print by how much we are better."""
+    ours = [one for one in taking_part if one.is_ours]
+    try:
+        with against.package_of(options.against) as package:
+            both = [other for one in ours for other in (one, against.earlier(one, package))]
+            fitting = against.comparable(chosen, both)
+            results = measured(fitting, both, options)
+    except against.NoRevision as unknown:
+        sys.exit(f"git has no package of ours at {options.against}: {unknown}")
+    print(f"\n{against.table(results, fitting, ours)}")
+    return results
+
+
 def told(reading: Reading) -> str:
     """A reading in a line, while the run goes on."""
     figures = ", ".join(f"{name} {rounded(value)}" for name, value in reading.figures.items())
-    return f"round {reading.round}  {reading.scenario:12} {reading.contender:32} {figures or 'failed'}"
+    return f"round {reading.round}  {reading.scenario:14} {reading.contender:32} {figures or 'failed'}"
 
 
 def stop(number: int, frame: object) -> None:

@@ -117,8 +117,9 @@ def cell(spread: Spread | None) -> str:
 
 
 def _grid(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join([_line(heading), "|---" * len(heading) + "|", *map(_line, rows)])
+    return "\n".join([line(heading), "|---" * len(heading) + "|", *map(line, rows)])
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A row of a table."""
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"

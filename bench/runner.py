@@ -1,4 +1,5 @@
-"""Runs trials, interleaved: in each round every contender has its turn in every scenario."""
+"""Runs trials, interleaved: in each round every contender has its turn in every scenario, in every second one the last
+first."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -40,7 +41,8 @@ class Runner:
             for scenario in scenarios:
                 if number > 1 and scenario.once:
                     continue
-                for contender in scenario.those_of(self._contenders):
+                taking_part = scenario.those_of(self._contenders)
+                for contender in taking_part if number % 2 else reversed(taking_part):
                     yield self._read(scenario, contender, number)
 
     def _read(self, scenario: Scenario, contender: Contender, number: int) -> Reading:

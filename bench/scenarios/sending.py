@@ -17,7 +17,7 @@ def many(trial: Trial) -> Figures:
     """By the queue's own way of sending many; where it has none, 50 calls at once if it is asynchronous."""
     if not trial.contender.bulk:
         raise Failed("it has no way to send many")
-    return _sent(trial, "bulk", 40_000 if trial.contender.name == "minicelery" else 8_000)
+    return _sent(trial, "bulk", 40_000 if trial.contender.module == "with_minicelery" else 8_000)
 
 
 def _sent(trial: Trial, deed: str, pace: int) -> Figures:

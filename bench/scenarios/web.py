@@ -81,7 +81,7 @@ def get(trial: Trial) -> Figures:
     with web(trial) as served:
         task_id = json.loads(served.ask(Wish("POST", "/tasks", CALL)).body)["task_id"]
         path = f"/tasks/{task_id}"
-        workers = next(one for one in contenders.ALL if one.name == trial.contender.name)
+        workers = next(one for one in contenders.ALL if one.module == trial.contender.module)
         with closing(Trial(workers, trial.stage, trial.python, quick=trial.quick)) as other, other.workers():
             other.until(lambda: b'"SUCCESS"' in served.ask(Wish("GET", path)).body, PATIENCE, "a task")
         answers, figures = served.measure(Wish("GET", path, "", CONNECTIONS))
