@@ -92,8 +92,9 @@ def by_condition(results: Results, scenario: Scenario, contenders: Sequence[Cont
 def _compared(spreads: Mapping[str, Spread], scenario: Scenario, name: str, column: Column) -> str:
     first = scenario.conditions[0][0]
     found, base = spreads.get(f"{name}_{column.figure}"), spreads.get(f"{first}_{column.figure}")
-    times = f", × {ratio(found.median, base.median):.2f}" if found and base and name != first else ""
-    return cell(found) + times
+    if not found or not base or not column.is_compared or name == first:
+        return cell(found)
+    return f"{cell(found)}, × {ratio(found.median, base.median):.2f}"
 
 
 def _failed(one: Contender, failure: str, width: int) -> list[str]:

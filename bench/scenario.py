@@ -11,11 +11,12 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Column:
-    """A figure, what stands above it, and which end of it wins."""
+    """A figure, what stands above it, which end of it wins, and whether conditions are compared by it."""
 
     figure: str
     heading: str
     more_is_better: bool = False
+    is_compared: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The tables, plots and the page that the benchmark writes."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -77,6 +78,13 @@ def test_each_condition_is_compared_with_the_first() -> None:
         "| 10 wait | 20 |",
         "| All wait | 25, × 1.25 |",
     ]
+
+
+def test_what_conditions_are_not_compared_by_stands_alone() -> None:
+    alone = replace(GROWTH, columns=(replace(GROWTH.columns[0], is_compared=False),))
+    found = Results(readings=[reading(GROWTH, OURS, few_cost=20.0, many_cost=25.0)])
+
+    assert report.table(found, alone, [OURS]).splitlines()[3] == "| All wait | 25 |"
 
 
 def test_a_comparison_of_conditions_that_failed_says_why() -> None:
