@@ -119,6 +119,11 @@ class Broker:
         moved, left = self._scripts.run("move", keys, [target, PROMOTE_BATCH])
         return moved, left
 
+    def turn(self, rooms: Sequence[str], *, look: bool = False) -> list[str]:
+        """Of some hundred rooms of tenants, make ready the next task of those that have none in line. These rooms;
+        ``look``: nothing is changed."""
+        return list(self._scripts.run("turn", [self._keys.gates], [int(look), *rooms]))
+
     def cancel(self, task_ids: Sequence[str], *, interrupt: bool = False) -> list[Status | None]:
         """End tasks, some hundred at most: what waits never begins, what runs is told. For each its state now, which is
         another than CANCELLED where it was over before, and None where there is no such task.

@@ -119,6 +119,7 @@ def everything(
 @click.option("--queue")
 @click.option("--priority", type=int, metavar="0..9", help="Within its queue, 9 first. Default: the task's own.")
 @click.option("--tag", "tags", multiple=True, help="A name to cancel it by; repeatable.")
+@click.option("--fair-key", metavar="TEXT", help="Whose it is, a tenant's, say: within a queue they take turns.")
 @click.option("--max-retries", type=int)
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on.")
 @click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end.")

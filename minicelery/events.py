@@ -79,6 +79,7 @@ def describe(record: TaskRecord) -> dict[str, Any]:
         "priority": record.priority,
         "expires": None if record.expires is None else rfc3339(record.expires),
         "tags": list(record.tags),
+        "fair_key": record.fair_key,
         "worker": record.worker,
         "deliveries": record.deliveries,
         "crashes": record.crashes,

@@ -1,6 +1,6 @@
 """The read side: tasks, queues, dead letters and workers, without changing anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,13 +66,22 @@ class Inspector:
         ]
 
     def queue_length(self, queue: str) -> int:
-        """How many tasks are ready, of all priorities."""
+        """How many tasks are ready, of all priorities, those that wait for their tenant's turn included."""
         with translated("reading a queue"):
-            lists = [self._keys.priority(queue, priority) for priority in range(HIGHEST_PRIORITY + 1)]
+            priorities = range(HIGHEST_PRIORITY + 1)
             pipe = self._client.pipeline(transaction=False)
-            for ready in lists:
-                pipe.llen(ready)
-            return sum(pipe.execute())
+            for priority in priorities:
+                pipe.llen(self._keys.priority(queue, priority))
+            ready = sum(pipe.execute())
+        return int(ready) + sum(self.waiting_for_turns(queue, priorities))
+
+    def waiting_for_turns(self, queue: str, priorities: Iterable[int]) -> list[int]:
+        """How many tasks wait for their tenant's turn in a queue, for each of these priorities."""
+        with translated("reading the tenants of a queue"):
+            pipe = self._client.pipeline(transaction=False)
+            for priority in priorities:
+                pipe.zrange(self._keys.tenants(queue, priority), 0, -1, withscores=True)
+            return [int(sum(count for _, count in tenants)) for tenants in pipe.execute()]
 
     def queues(self) -> list[str]:
         """The names of all queues with ready tasks, sorted. Reads the key space in slices."""

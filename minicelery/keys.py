@@ -47,8 +47,19 @@ SCHEMA = (
     Pattern("gate", "gate:{}", "hash", "one limit: when the next task may pass"),
     Pattern("slots", "slots:{}", "zset", "ids of the tasks that hold a slot of a gate; score: since when"),
     Pattern("rooms", "rooms:{}", "zset", "the rooms that wait at a gate; score: since when"),
-    Pattern("room", "room:{}", "hash", "those who wait for the same gates: seq, out (the last one put forward)"),
+    Pattern(
+        "room",
+        "room:{}",
+        "hash",
+        "those who wait for the same gates, or of one tenant: seq, out (the last one put forward)",
+    ),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
+    Pattern(
+        "tenants",
+        "tenants:{}",
+        "zset",
+        "tenants of a list, <0..9>:<queue>; score: how many of its tasks wait for their turn",
+    ),
     Pattern(
         "tag", "tag:{}", "zset", "ids of the tasks with a tag that are unfinished or dead letters; score: since when"
     ),
@@ -135,6 +146,13 @@ class Keys:
 
     def waiting(self, room: str) -> str:
         return self._spell("waiting", room)
+
+    def room(self, room: str) -> str:
+        return self._spell("room", room)
+
+    def tenants(self, queue: str, priority: int) -> str:
+        """The tenants whose tasks wait for their turn in a queue, with one priority."""
+        return self._spell("tenants", f"{priority}:{queue}")
 
     def gate(self, gate: str) -> str:
         return self._spell("gate", gate)

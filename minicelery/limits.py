@@ -112,26 +112,26 @@ class Limits:
         return self._broker.control(f"pause-queue/{check_queue(queue)}", "") != ""
 
     def purge(self, queue: str, *, progress: Progress | None = None) -> int:
-        """Cancel all that is ready in a queue at this moment. How many tasks that were; delayed ones and those that
-        wait for a limit are not among them."""
+        """Cancel all that is ready in a queue at this moment, with those that wait for their tenant's turn. How many
+        tasks that were; delayed ones and those that wait for a limit are not among them."""
         return self._counted(queue, self.purging(queue), progress)
 
     def move(self, queue: str, target: str, *, progress: Progress | None = None) -> int:
-        """Put all that is ready in a queue into another one, behind what waits there, in order. How many tasks that
-        were."""
+        """Put all that is ready in a queue into another one, behind what waits there, in order, with those that wait
+        for their tenant's turn. How many tasks that were."""
         return self._counted(queue, self.moving(queue, target), progress)
 
     def purging(self, queue: str) -> Iterator[int]:
         """``purge``, call by call: how many tasks each of them has cancelled."""
         check_queue(queue)
-        return self._in_all_lists(lambda priority: self._broker.purge(queue, priority))
+        return self._in_all_lists(queue, lambda priority: self._broker.purge(queue, priority))
 
     def moving(self, queue: str, target: str) -> Iterator[int]:
         """``move``, call by call: how many tasks each of them has moved."""
         check_queue(queue)
         if check_queue(target, "/to") == queue:
             raise InvalidInput("the tasks are in this queue already; name another one", "/to")
-        return self._in_all_lists(lambda priority: self._broker.move(queue, priority, target))
+        return self._in_all_lists(queue, lambda priority: self._broker.move(queue, priority, target))
 
     def _counted(self, queue: str, steps: Iterator[int], progress: Progress | None) -> int:
         total, done = self._inspector.queue_length(queue) if progress else 0, 0
@@ -141,12 +141,13 @@ class Limits:
                 progress(done, max(done, total))
         return done
 
-    def _in_all_lists(self, step: Callable[[int], tuple[int, int]]) -> Iterator[int]:
-        """Take step by step what is in the lists of a queue now; what comes meanwhile stays."""
+    def _in_all_lists(self, queue: str, step: Callable[[int], tuple[int, int]]) -> Iterator[int]:
+        """Take step by step as many as are in the lists of a queue now, from their heads; what comes meanwhile stays,
+        unless its tenant's turn comes before that of those who were there."""
         for priority in range(HIGHEST_PRIORITY, -1, -1):
             some, left = step(priority)
             yield some
-            most = left
+            most = left + (sum(self._inspector.waiting_for_turns(queue, [priority])) if left else 0)
             while left > 0 and most > 0:
                 before = left
                 some, left = step(priority)

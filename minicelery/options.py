@@ -1,7 +1,5 @@
 """The options of a task and of a single call: one list of each, checked in one place."""
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +8,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from . import codec, uniqueness
 from .errors import InvalidInput, nearest
+from .fairness import check_fair_key, text_by, word_of
 from .keys import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from .names import check_name, check_queue
 from .outcome import MAX_DELAY, MAX_RETRIES, RetryPolicy, check_countdown
@@ -21,7 +20,6 @@ from .uniqueness import Once
 MOST_TAGS = 20
 #: Runs at the same time that a limit may allow.
 MOST_SLOTS = 100_000
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.:@+-]{1,64}")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LATEST = datetime(9000, 12, 31, tzinfo=UTC).timestamp()
 #: What a call tells the worker, in place of what the task says.
@@ -53,6 +51,7 @@ class TaskOptions(TypedDict, total=False):
     rate_key: Callable[..., object]  #: of the arguments: the limit holds for each value by itself
     concurrency: int | None  #: runs at the same time by all workers together
     concurrency_key: Callable[..., object]  #: as rate_key, for concurrency
+    fair_key: Callable[..., object]  #: of the arguments: whose it is; within a queue those of each value take turns
     unique_for: float  #: as in a call
     unique_until: str  #: as in a call
     unique_key: Callable[..., str]  #: from the call's arguments the key; default: the arguments themselves
@@ -71,6 +70,7 @@ class CallOptions(TypedDict, total=False):
     priority: int | None
     max_retries: int | None
     tags: Sequence[str] | None  #: names under which tasks can be cancelled together
+    fair_key: str | None  #: whose it is, a tenant's, say: within a queue they take turns; default: the task's function
     unique_for: float | None  #: another call with the same key is this same task, for so long at most
     unique_until: str | None  #: "finish" (the default) or "start"
     unique_key: (
@@ -125,6 +125,7 @@ class TaskSettings:
     limits: Limits = Limits()
     once: Once | None = None
     unique_key: Callable[..., str] | None = None
+    fair_key: Callable[..., object] | None = None
 
 
 def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
@@ -140,8 +141,9 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         no_retry_for=_exceptions(options.get("no_retry_for", ()), "/no_retry_for"),
     )
     uniqueness.check_values(options)
-    if not callable(options.get("unique_key", str)):
-        raise InvalidInput("give a function that makes a string of the call's arguments", "/unique_key")
+    for name in ("unique_key", "fair_key"):
+        if not callable(options.get(name, str)):
+            raise InvalidInput("give a function that makes a string of the call's arguments", f"/{name}")
     return TaskSettings(
         name=check_name(options["name"], "/name") if "name" in options else _own_name(function_name),
         queue=check_queue(options.get("queue", "default")),
@@ -156,6 +158,7 @@ def task_settings(function_name: str, options: TaskOptions) -> TaskSettings:
         limits=_limits(options),
         once=uniqueness.once_of(options),
         unique_key=options.get("unique_key"),
+        fair_key=options.get("fair_key"),
     )
 
 
@@ -187,6 +190,8 @@ def check_call_options(options: Mapping[str, Any]) -> CallOptions:
     uniqueness.check_values(given)
     if "unique_key" in given:
         uniqueness.check_key(given["unique_key"])
+    if "fair_key" in given:
+        check_fair_key(given["fair_key"])
     return cast(CallOptions, given)
 
 
@@ -205,7 +210,7 @@ def more_of(
     """What a message has ``more`` than others: the JSON object that enqueue.lua takes; nothing where it has no more.
 
     ``priority`` is that of the task, for a call that says nothing else; ``gates`` as of ``Limits``, ``once`` as of
-    ``uniqueness.fields_of``.
+    ``uniqueness.fields_of`` and ``fairness.fair_fields``.
     """
     found = {"gates": gates, **once} if gates else dict(once)
     chosen, expires = options.get("priority"), options.get("expires")
@@ -283,15 +288,7 @@ def check_concurrency(value: object) -> int:
 
 def _key(function: Callable[..., object] | None, pointer: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The key of a call as a word that a key of Redis may hold: its text, or its digest if that is long or unusual."""
-    if function is None:
-        return ""
-    try:
-        text = str(function(*args, **kwargs))
-    except Exception as error:  # user code
-        raise InvalidInput(f"it raised {type(error).__name__} for these arguments: {error}", pointer) from error
-    if _PLAIN_KEY.fullmatch(text):
-        return text
-    return f"#{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:32]}"
+    return "" if function is None else word_of(str(text_by(function, pointer, args, kwargs)))
 
 
 def _check_ignore_result(value: object) -> bool | None:

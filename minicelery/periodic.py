@@ -44,9 +44,10 @@ class PeriodicOptions(ScheduleOptions, total=False):
     max_retries: int | None
     expires: float | None  #: seconds after it was sent from which on a task that has not begun is given up
     tags: Sequence[str] | None
+    fair_key: str | None  #: whose it is, as in a call
 
 
-_OF_THE_CALL = ("queue", "priority", "max_retries", "expires", "tags")
+_OF_THE_CALL = ("queue", "priority", "max_retries", "expires", "tags", "fair_key")
 _OF_ONE_RUN = {
     "task_id": "leave it out: the id follows from the schedule and the due time",
     "countdown": "leave it out: the schedule says when",

@@ -15,7 +15,8 @@ class TaskRecord:
     """One task as Redis has it. Times are epoch seconds by Redis's clock; ``due`` only while delayed.
 
     Of the counters only ``retry_count`` (failures that the task reported, and that were retried) counts
-    against ``max_retries``. ``priority`` is 0 to 9, 9 first; ``expires`` the moment after which it never begins.
+    against ``max_retries``. ``priority`` is 0 to 9, 9 first; ``expires`` the moment after which it never begins;
+    ``fair_key`` whose it is, as Redis has it: a digest where the key is long or unusual.
     ``deliveries``: times claimed. ``crashes``: times its process died after it had
     begun, or a whole worker was lost that had claimed it, begun or not; ``last_crash`` says by what. After the
     second it is ``quarantined``, to run alone in a process. ``released``: times a worker gave it back.
@@ -45,6 +46,7 @@ class TaskRecord:
     priority: int = NORMAL_PRIORITY
     expires: float | None = None
     tags: tuple[str, ...] = ()
+    fair_key: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -79,6 +81,7 @@ def parse(fields: Mapping[str, str]) -> TaskRecord:
         priority=int(fields.get("priority", NORMAL_PRIORITY)),
         expires=_seconds(fields, "expires"),
         tags=tuple(fields.get("tags", "").split()),
+        fair_key=fields.get("fair"),
     )
 
 

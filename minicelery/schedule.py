@@ -196,6 +196,8 @@ def call_of(schedule: Schedule) -> dict[str, Any]:
         call["expires"] = float(more["expires_in"])
     if "tags" in more:
         call["tags"] = more["tags"].split()
+    if "fair" in more:
+        call["fair_key"] = more["fair"]
     if "options" in more:
         call |= codec.decode(more["options"])
     return call | _once_of(more)

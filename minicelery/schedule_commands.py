@@ -48,9 +48,10 @@ _CALL = _options(
     click.option("--priority", type=int, metavar="0-9"),
     click.option("--expires", type=float, metavar="SECONDS", help="A task that has not begun by then is given up."),
     click.option("--tag", "tags", multiple=True, metavar="TAG"),
+    click.option("--fair-key", metavar="TEXT"),
     click.option("--max-retries", type=int),
 )
-_OF_THE_CALL = ("queue", "priority", "expires", "tags", "max_retries")
+_OF_THE_CALL = ("queue", "priority", "expires", "tags", "fair_key", "max_retries")
 
 
 @schedules.command("list")

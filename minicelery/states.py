@@ -9,7 +9,7 @@ class Status(StrEnum):
     PENDING = "PENDING"  #: ready, in its queue
     SCHEDULED = "SCHEDULED"  #: due later: its first try, or after it was passed on
     RETRYING = "RETRYING"  #: due later, after a failure
-    WAITING = "WAITING"  #: for others of its name or key to make room, or for the end of a pause
+    WAITING = "WAITING"  #: for others of its name or key to make room, the end of a pause, or its tenant's turn
     RUNNING = "RUNNING"  #: claimed by a live worker
     SUCCESS = "SUCCESS"  #: finished with a result
     FAILED = "FAILED"  #: failed for good, in the dead letters

@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 from . import codec, uniqueness
 from .context import TaskContext
 from .errors import InvalidArguments, InvalidInput
+from .fairness import fair_fields
 from .message import Message
 from .options import NOTHING, CallOptions, TaskSettings, check_call_options, more_of, with_expiry
 from .result import AsyncResult
@@ -82,8 +83,8 @@ class Task(Generic[P, R]):
         **options: Unpack[CallOptions],
     ) -> AsyncResult[R]:
         """Send the call with options, see ``CallOptions``: ``countdown`` (seconds), ``eta``, ``expires``, ``queue``,
-        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``ignore_result``, ``tags``, ``task_id``,
-        and ``unique_for`` and its kin."""
+        ``priority``, ``max_retries``, ``time_limit``, ``soft_time_limit``, ``ignore_result``, ``tags``,
+        ``fair_key``, ``task_id``, and ``unique_for`` and its kin."""
         return self._submit(self.message(() if args is None else args, kwargs or {}, options))
 
     def s(self, *args: P.args, **kwargs: P.kwargs) -> "Signature[R]":
@@ -96,13 +97,14 @@ class Task(Generic[P, R]):
         chosen = check_call_options(options) if options else _NO_OPTIONS
         self._check_arguments(args, kwargs)
         settings, given, named = self.settings, codec.encode(args, "/args"), codec.encode(kwargs, "/kwargs")
-        if not chosen and not settings.limits and not settings.once:
+        if not chosen and not settings.limits and not settings.once and not settings.fair_key:
             return Message(
                 self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
             )
         settings.time_limits.replaced(chosen)  # those of the call must go with those of the task
         chosen = with_expiry(chosen, settings.expires)
         gates = settings.limits.gates(args, kwargs) if settings.limits else ""
+        fair = fair_fields(settings.fair_key, chosen.get("fair_key"), args, kwargs)
         eta, retries = chosen.get("eta"), chosen.get("max_retries")
         return Message(
             id=chosen.get("task_id") or self._new_id(),
@@ -113,7 +115,7 @@ class Task(Generic[P, R]):
             max_retries=settings.max_retries if retries is None else retries,
             delay=chosen.get("countdown") or None,
             due=eta.timestamp() if eta else None,
-            more=more_of(chosen, settings.priority, gates, self._once(chosen, args, kwargs)),
+            more=more_of(chosen, settings.priority, gates, {**self._once(chosen, args, kwargs), **fair}),
         )
 
     def _once(self, chosen: CallOptions, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, str]:

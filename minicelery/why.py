@@ -51,6 +51,8 @@ class Why:
                 due = record.due or now
                 what = "its retry" if record.status is Status.RETRYING else "it"
                 reasons = [f"{what} is due in {max(0.0, due - now):.1f} s"]
+            elif record.status is Status.WAITING and (turn := self._in_turn(record)):
+                position, reasons = turn
             elif record.status is Status.WAITING:
                 position, reasons = self._in_its_room(record, now)
             else:
@@ -93,6 +95,21 @@ class Why:
             running = self._client.zcard(self._keys.slots(f"queue/{record.queue}"))
             if running >= control.concurrency:
                 yield f"{running} of at most {control.concurrency} tasks of queue {record.queue} run"
+
+    # ---- waits for its turn -------------------------------------------------------------------
+
+    def _in_turn(self, record: TaskRecord) -> tuple[int | None, list[str]] | None:
+        """Its place among the tasks of its tenant; None if it waits for something else than a turn."""
+        room = self._client.hget(self._keys.task(record.id), "room") or ""
+        if not room.startswith("fair/"):
+            return None
+        rank = self._client.zrank(self._keys.waiting(room), record.id)
+        in_line = self._client.llen(self._keys.priority(record.queue, record.priority))
+        # In front of those who wait is the one that is in line for them.
+        position = None if rank is None else int(rank) + 1 + bool(self._client.hexists(self._keys.room(room), "out"))
+        place = f"{position}. of {record.fair_key}" if position else f"one of {record.fair_key}"
+        turn = f"waits for its turn: {place} in queue:{record.queue}, where {in_line} are in line, of each fair key one"
+        return position, [turn, *self._of_its_queue(record, self._limits.of("queue", record.queue))]
 
     # ---- stopped by a limit -------------------------------------------------------------------
 

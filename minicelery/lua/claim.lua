@@ -1,5 +1,6 @@
--- claim: PENDING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short;
---       or → EXPIRED, where it may not begin any more, or → WAITING, where a limit stops it.
+-- claim: PENDING | WAITING → RUNNING, for one thread of a live worker: the next task, and behind it further ones that are short;
+--       or → EXPIRED, where it may not begin any more, or → WAITING, where a limit stops it; and WAITING → PENDING at the tail
+--       of the list, for the next one of a tenant whose front is taken. It may be taken by the same claim, when it comes to it.
 -- KEYS  workers, claims and claimed of the worker, then the ready list, the bell and, unless it is for quarantines, the
 --       priorities of each queue, in serving order
 -- ARGV  prefix, worker, thread, number of this claim, nonce, count, '1' if it is sent behind a wait, share, budget
@@ -16,7 +17,7 @@
 --       {'unregistered'}: no lease, or none for so long, beat first; {'stale'}: a later claim
 --       was answered already. A worker that was woken up to stop gets nothing.
 --       The same number again gives the same tasks again: an answer that was lost on the way is repeated.
--- event started | expired | waiting
+-- event started | expired | waiting | queued
 local worker, thread, number, nonce, count, woken = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local share, budget = tonumber(ARGV[8]), tonumber(ARGV[9])
 local workers, claims, claimed = KEYS[1], KEYS[2], KEYS[3]
@@ -95,24 +96,41 @@ local function fits(task)
   return true
 end
 
+-- How many may be taken by then, if so many wait in a list.
+local function most_of(queue, before, length)
+  local most = math.min(count, before + math.max(1, math.ceil(length / share)))
+  return queue.limit and math.min(most, #taken + math.max(0, queue.limit)) or most
+end
+
 for _, source in ipairs(sources) do
   local ready, offset = source.ready, 0
+  local before, round, backlog = #taken, nil, nil
   local length = redis.call('LLEN', ready)
-  local most = math.min(count, #taken + math.max(1, math.ceil(length / share)))
   local queue = source.queue
-  if queue.limit then
-    most = math.min(most, #taken + math.max(0, queue.limit))
-  end
-  while not is_full and #taken < most and offset < length and #dropped + passed < MOST_DROPPED do
-    -- The first task decides whether there are further ones, so it is read alone.
-    local want = #taken == 0 and 1 or most - #taken
-    local ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
+  local most = most_of(queue, before, length)
+  while not is_full and #taken < most and (offset < length or round and round.ahead()) and #dropped + passed < MOST_DROPPED do
+    local ids, room
+    if offset < length then
+      -- The first task decides whether there are further ones, so it is read alone.
+      local want = #taken == 0 and 1 or most - #taken
+      ids = redis.call('LRANGE', ready, -(offset + want), -(offset + 1))
+    else
+      -- Behind the end of the list: who has come up there since tenants' fronts were taken.
+      ids = {}
+      ids[1], room = round.ahead()
+    end
     for j = #ids, 1, -1 do
       local id = ids[j]
       local task = not is_full and not seen[id] and whole(id, 'args', 'kwargs', 'more')
       if task and task.more then
         rare().add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'unique')
         task.lane = source.priority
+        -- Of a tenant whose turn it is.
+        if room then
+          task.turn, task.status, task.place = room, 'PENDING', nil
+        elseif task.pass and string.sub(task.pass, 1, 5) == 'fair/' then
+          task.turn, task.pass = task.pass, nil
+        end
       end
       local is_late = task and task.expires and (tonumber(task.expires) or UNKNOWN) <= at
       local is_waiting = task and task.status == 'PENDING' and not is_late
@@ -134,15 +152,29 @@ for _, source in ipairs(sources) do
       elseif task and (task.status == 'PENDING' or task.status == 'CANCELLED' or task.status == 'EXPIRED') then
         if task.status == 'PENDING' then late[#late + 1] = {id, task} end
         passed = passed + 1
-      else
+      elseif not room then
         dropped[#dropped + 1] = id
+        local lost = not is_quarantine and rare().room_of_lost(id, ready)
+        if lost then
+          round = round or rare().round_of(at)
+          round.miss(lost)
+        end
       end
       is_full = is_waiting and not stop and spent >= budget
       seen[id] = true
-      offset = offset + 1
+      local turn = room or task and task.turn
+      if turn then
+        round = round or rare().round_of(at)
+        round.leave(id, turn, room ~= nil)
+        if not backlog then
+          backlog = rare().backlog_of(turn)
+          most = most_of(queue, before, length + backlog)
+        end
+      end
+      if not room then offset = offset + 1 end
     end
   end
-  source.popped, source.left = offset, length - offset
+  source.popped, source.left, source.round = offset, length - offset + (round and round.count() or 0), round
   -- A queue that may give no more is as good as empty: whoever frees a slot there, or lets it go on, rings.
   source.is_shut = source.left > 0 and queue.limit and queue.limit <= 0
   if source.is_shut then source.left = 0 end
@@ -174,6 +206,9 @@ for _, source in ipairs(sources) do
 end
 redis.call('HSET', claims, thread, number)
 
+for _, source in ipairs(sources) do
+  if source.round then source.round.close(source.ready) end
+end
 for _, one in ipairs(late) do
   rare().end_unrun(one[1], one[2], 'EXPIRED', keep, at)
   if one[2].pass then

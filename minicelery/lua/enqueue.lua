@@ -1,9 +1,9 @@
 -- enqueue: (none) | SCHEDULED → PENDING, or → SCHEDULED with a delay or a due time, or when calls of a debounced task are
---       joined to it, which is due later then. A batch.
+--       joined to it, which is due later then; or → WAITING behind others of its tenant. A batch.
 -- KEYS  the task hashes
 -- ARGV  prefix, then for each task: id, name, args, kwargs, queue, max_retries, delay, due, more ('' = none): a JSON object
 --       of texts, which may have priority, expires or expires_in, tags (with spaces between), options (for the
---       worker), gates (JSON: rate and slots, each a key and a number);
+--       worker), gates (JSON: rate and slots, each a key and a number), fair (a tenant);
 --       once (finish, start, throttle or debounce), once_key (<name>:<hash>), hold (ms that the key is held, or the quiet
 --       time), and with debounce longest (ms from the first call) and call (a hash of the arguments);
 --       the first task's may have idempotency for all: hash of the key, hash of the request, number of this part, ms kept
@@ -12,7 +12,7 @@
 --       answered again: 'AGAIN=<state>=<id>', 'SAME_AGAIN=<state>=<id>'; 'OTHER' if that was another request.
 --       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
--- event queued | scheduled
+-- event queued | scheduled | waiting
 local at = now()
 
 -- Most calls have one task that is new and has not to wait, or many such tasks of one queue. They need little of what is
@@ -95,9 +95,11 @@ end
 -- Joins a call to the debounced task that waits under its key: its arguments count from now on.
 local function join(id, i, holder, more)
   holder.i, holder.due, holder.gates = i, math.min(at + more.hold / 1000, holder.latest), more.gates
+  holder.fair = more.fair
   joined[#joined + 1] = {id, holder.id}
   if holder.task then
     holder.task[2], holder.task[4], holder.task[3].gates = holder.due, i, more.gates
+    holder.task[3].fair = more.fair
   elseif not holder.is_changed then
     holder.is_changed = true
     changed[#changed + 1] = holder
@@ -150,7 +152,7 @@ for i = 1, #KEYS do
       answers[i] = 'SAME=' .. holder.status .. '=' .. holder.id
       known_by = holder
     else
-      local status, task = due and 'SCHEDULED' or 'PENDING', {i, due, more, i}
+      local status, task = due and 'SCHEDULED' or state_to_come(queue, more.lane, more.fair), {i, due, more, i}
       seen[id] = {status, name, args, kwargs, queue, more.call}
       fresh[#fresh + 1] = task
       if more.once then
@@ -189,7 +191,7 @@ for _, task in ipairs(fresh) do
     delay(id, due)
     emit(id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(due) .. ',"at":' .. when(at) .. '}')
   else
-    line_up(id, queue, more.lane, 'LPUSH', at)
+    come(id, queue, more.lane, more.fair, at, true)
   end
 end
 for _, task in ipairs(changed) do
@@ -197,6 +199,7 @@ for _, task in ipairs(changed) do
   redis.call('HSET', key.task(task.id), 'args', ARGV[body + 2], 'kwargs', ARGV[body + 3], 'due', stamp(task.due),
     'updated_at', stamp(at))
   if task.gates then redis.call('HSET', key.task(task.id), 'gates', task.gates) end
+  if task.fair then redis.call('HSET', key.task(task.id), 'fair', task.fair) end
   redis.call('SET', task.where, task.id, 'PX', string.format('%.0f', math.max(1, (task.due - at) * 1000)))
   delay(task.id, task.due)
   emit(task.id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(task.due) .. ',"at":' .. when(at) .. '}')

@@ -1,4 +1,5 @@
--- fire: (none) → PENDING, for the due times of a schedule, or since somebody wants it run.
+-- fire: (none) → PENDING, for the due times of a schedule, or since somebody wants it run; or → WAITING behind others of its
+--       tenant.
 -- KEYS  schedules, the schedule's hash, those whose last run is open
 -- ARGV  prefix, name, its version and the due time that it stands at ('' = run it whatever it stands at), the one that is
 --       next then ('' = none), then for each task its id and its due time ('' where it has none)
@@ -7,7 +8,7 @@
 --       another time or is another version by now, as when this was done before; {'undeclared'} where it is from code that
 --       no live worker has, so that it stands at no time any more; {'gone'} where there is none; {'stuck', the key of
 --       another program in its way, or of the schedule that one has damaged}
--- event queued
+-- event queued | waiting
 local LONGEST_HOLD = 1e12
 
 -- What the task has more than others; the key of a unique one, and the ms that it is held. Fails for what another program
@@ -18,6 +19,7 @@ local function read_more(text, at)
   local where = more.once ~= 'debounce' and key_of_call(more) or nil
   local hold = where and tonumber(more.hold)
   if where and not (hold and hold >= 1 and hold <= LONGEST_HOLD) then error('hold') end
+  if type(more.fair or '') ~= 'string' then error('fair') end
   return more, where, where and string.format('%.0f', hold)
 end
 
@@ -68,7 +70,7 @@ for _, id in ipairs(fresh) do
   write_task(id, task, args, kwargs, queue, max_retries, 'PENDING', at)
   if has_more then write_more(id, more, at) end
   if where then take_key(id, more, where, hold) end
-  line_up(id, queue, more.lane, 'LPUSH', at)
+  come(id, queue, more.lane, more.fair, at, true)
 end
 if #fresh > 0 or joined ~= '' then
   redis.call('HSET', hash, 'last_id', joined ~= '' and joined or ARGV[last], 'last_slot', ARGV[last + 1],

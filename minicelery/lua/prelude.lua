@@ -121,8 +121,8 @@ local lines = {}
 local function line_up(id, queue, lane, push, at)
   local ready, bell = line(queue, lane)
   emit_queued(id, queue, at)
-  local found = lines[ready] or {push = push, bell = bell, queue = queue, lane = lane}
-  lines[ready] = found
+  local found = lines[push .. ready] or {ready = ready, push = push, bell = bell, queue = queue, lane = lane}
+  lines[push .. ready] = found
   found[#found + 1] = id
 end
 
@@ -133,11 +133,11 @@ end
 
 -- Puts all that the script has made ready into its lists, and rings for it.
 local function ring()
-  for ready, ids in pairs(lines) do
-    call_with_all(ids.push, ready, ids)
+  for _, ids in pairs(lines) do
+    call_with_all(ids.push, ids.ready, ids)
     if ids.lane and ids.lane ~= 'quarantine' then redis.call('ZADD', key.priorities(ids.queue), ids.lane, ids.lane) end
     local times = {}
-    for i = 1, math.min(#ids, BELL_CAP - length(ids.bell)) do times[i] = '1' end
+    for i = 1, math.min(#ids + (ids.behind or 0), BELL_CAP - length(ids.bell)) do times[i] = '1' end
     call_with_all('LPUSH', ids.bell, times)
     sizes[ids.bell] = length(ids.bell) + #times
   end
@@ -178,7 +178,7 @@ end
 
 local function write_more(id, more, at)
   redis.call('HSET', key.task(id), 'more', 1)
-  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates'}) do
+  for _, field in ipairs({'priority', 'lane', 'tags', 'options', 'gates', 'fair'}) do
     if more[field] then redis.call('HSET', key.task(id), field, more[field]) end
   end
   if more.expires then
@@ -348,6 +348,221 @@ local function take_key(id, more, where, hold)
     redis.call('HSET', key.task(id), 'unique', more.once .. ' ' .. more.once_key)
   end
   redis.call('SET', where, id, 'PX', hold)
+end
+
+-- ---- Turns: the tenants of a queue
+
+-- A task with a fair key belongs to a tenant. In each list at most one task of a tenant waits for the tenant's turn: its front,
+-- whose `pass` is the tenant's room, 'fair/<priority>/<queue>/<tenant>', and which is `out` there. Further ones wait in that
+-- room, in the order in which they came. Whenever the front leaves the list, the next one comes to the tail of the list. So
+-- tenants take turns, and a task without a tenant counts as one of its own.
+local TURN = '^fair/(%d)/([^/]*)/(.*)$'
+
+local function is_turn(room) return string.sub(room or '', 1, 5) == 'fair/' end
+
+-- The name of a tenant's room in a list.
+local function turn_room(queue, lane, tenant)
+  return 'fair/' .. (lane or NORMAL_PRIORITY) .. '/' .. queue .. '/' .. tenant
+end
+
+-- The tenants of a list of which tasks wait for their turn, by the name of one of their rooms; and which of them that is.
+local function tenants_of(name)
+  local priority, queue, tenant = string.match(name, TURN)
+  return key.tenants((priority or '') .. ':' .. (queue or '')), tenant or ''
+end
+
+-- How many tasks of a tenant wait is noted among the tenants of its list.
+local function note_turns(name)
+  local tenants, tenant = tenants_of(name)
+  local count = redis.pcall('ZCARD', key.waiting(name))
+  if type(count) ~= 'number' or not is_ours(tenants, 'zset') then return end
+  if count > 0 then redis.call('ZADD', tenants, count, tenant) else redis.call('ZREM', tenants, tenant) end
+end
+
+-- Whether a task is the one of its tenant that is in line.
+local function is_front(id, name)
+  local task = id and fields(id, 'status', 'pass')
+  return task and task[1] == 'PENDING' and task[2] == name
+end
+
+-- Makes a task its tenant's front: it is in line from now on, or where the ready list is given, at its tail. `since` is when
+-- one came that has waited for its turn.
+local function stand(id, name, at, ready, since)
+  local priority, queue = string.match(name, TURN)
+  redis.call('HSET', key.task(id), 'status', 'PENDING', 'pass', name, 'updated_at', stamp(at))
+  if since then redis.call('HSET', key.task(id), 'since', since) end
+  redis.call('HSET', key.room(name), 'out', id)
+  if ready then
+    emit_queued(id, queue, at)
+    redis.call('LPUSH', ready, id)
+  else
+    line_up(id, queue, lane_of(priority), 'LPUSH', at)
+  end
+end
+
+-- Looks at a list beyond its end: of each tenant whose front leaves it, the next one comes to its tail. What is said to leave
+-- is written down by `close`.
+local function round_of(at)
+  local MOST_STRAYS = 1000
+  local round, behind, met, places, gone, strays = {}, {}, 0, {}, {}, {}
+
+  local function look(name)
+    for _ = 1, MOST_STRAYS do
+      local id = redis.call('ZRANGE', key.waiting(name), places[name], places[name])[1]
+      if not id then return end
+      places[name] = places[name] + 1
+      local task = fields(id, 'status', 'room', 'updated_at')
+      if task and task[1] == 'WAITING' and task[2] == name then
+        behind[#behind + 1] = {id, name, task[3]}
+        return
+      end
+      strays[#strays + 1] = {id, name}
+    end
+  end
+
+  -- Who is next behind the end of the list, and its tenant's room; nil if nobody is.
+  function round.ahead()
+    local one = behind[met + 1]
+    if one then return one[1], one[2] end
+  end
+
+  -- How many have come to the tail of the list and have not left it again.
+  function round.count() return #behind - met end
+
+  -- Who stands in the list as a tenant's front leaves it; or, if `is_ahead`, the one whom `ahead` tells.
+  function round.leave(id, name, is_ahead)
+    if is_ahead then
+      met = met + 1
+      if places[name] then look(name) end
+    elseif places[name] == nil then
+      local are_ours = is_ours(key.waiting(name), 'zset') and is_ours(key.room(name), 'hash')
+      places[name] = are_ours and redis.call('HGET', key.room(name), 'out') == id and 0
+      if places[name] then look(name) end
+    end
+    if id then gone[#gone + 1] = id end
+  end
+
+  -- As if the front of a room had left that is nowhere.
+  function round.miss(name)
+    if places[name] then return end
+    places[name] = 0
+    look(name)
+  end
+
+  function round.close(ready)
+    for _, id in ipairs(gone) do redis.call('HDEL', key.task(id), 'pass', 'room', 'place', 'since') end
+    for _, one in ipairs(strays) do redis.call('ZREM', key.waiting(one[2]), one[1]) end
+    local led = {}
+    for i, one in ipairs(behind) do
+      local id, name = one[1], one[2]
+      local priority, queue = string.match(name, TURN)
+      if i <= met then
+        redis.call('ZREM', key.waiting(name), id)
+      elseif ready or not no_line(queue, lane_of(priority)) then
+        led[name] = true
+        redis.call('ZREM', key.waiting(name), id)
+        redis.call('HDEL', key.task(id), 'room', 'place')
+        stand(id, name, at, ready, one[3])
+      end
+    end
+    for name, place in pairs(places) do
+      if place then
+        note_turns(name)
+        if not led[name] then
+          redis.call('HDEL', key.room(name), 'out')
+          if redis.call('EXISTS', key.waiting(name)) == 0 then redis.call('DEL', key.room(name)) end
+        end
+      end
+    end
+  end
+
+  return round
+end
+
+-- The front of a tenant has left its list, or is lost: the next one follows.
+local function give_turn(id, name, at)
+  local round = round_of(at)
+  if id then round.leave(id, name) else round.miss(name) end
+  round.close()
+end
+
+-- A ready list by its priority and queue, '<priority>:<queue>'.
+local function ending_of(ready)
+  local start = key.priority('')
+  if string.sub(ready, 1, #start) == start then return string.sub(ready, #start + 1) end
+  return NORMAL_PRIORITY .. ':' .. string.sub(ready, #key.queue('') + 1)
+end
+
+-- The room whose front a task was that is none any more; looked for among the hundred tenants of a list of which most tasks
+-- wait. nil if it was nobody's.
+local function room_of_lost(id, ready)
+  local ending = ending_of(ready)
+  local priority, queue = string.match(ending, '^(%d):(.*)$')
+  for _, tenant in ipairs(redis.pcall('ZREVRANGE', key.tenants(ending), 0, 99)) do
+    local name = turn_room(queue or '', priority, tenant)
+    local are_ours = is_ours(key.waiting(name), 'zset') and is_ours(key.room(name), 'hash')
+    if are_ours and redis.call('HGET', key.room(name), 'out') == id then return name end
+  end
+end
+
+-- About how many tasks wait for their turn in the list of a room: those of the ten tenants with the most.
+local function backlog_of(name)
+  local found, sum = redis.pcall('ZREVRANGE', (tenants_of(name)), 0, 9, 'WITHSCORES'), 0
+  for i = 2, #found, 2 do sum = sum + tonumber(found[i]) end
+  return sum
+end
+
+local turns = {}
+
+-- What there is to know of a tenant in a list: its room's name, and whether a task of it is in line, or else some wait. nil
+-- where no turns are taken: without a tenant, in quarantine, or as another program has taken a key of them.
+local function turn_of(queue, lane, tenant)
+  if not tenant or tenant == '' or lane == 'quarantine' then return nil end
+  local name = turn_room(queue, lane, tenant)
+  local turn = turns[name]
+  if not turn then
+    turn = {name = name}
+    turn.is_ours = is_ours(key.waiting(name), 'zset') and is_ours(key.room(name), 'hash') and is_ours(tenants_of(name), 'zset')
+    turn.has_front = turn.is_ours and is_front(redis.call('HGET', key.room(name), 'out'), name)
+    turn.is_lost = turn.is_ours and not turn.has_front and redis.call('EXISTS', key.waiting(name)) == 1
+    turn.is_led = turn.has_front or turn.is_lost
+    turns[name] = turn
+  end
+  return turn.is_ours and turn or nil
+end
+
+-- The state of a task that is to `come`, before anything is written.
+local function state_to_come(queue, lane, tenant)
+  local turn = turn_of(queue, lane, tenant)
+  local is_behind = turn and turn.is_led
+  if turn then turn.is_led = true end
+  return is_behind and 'WAITING' or 'PENDING'
+end
+
+-- A task comes to the tail of its list, or behind others of its tenant into the tenant's room. `is_pending`: it is written down
+-- as PENDING already.
+local function come(id, queue, lane, tenant, at, is_pending)
+  local turn = turn_of(queue, lane, tenant)
+  if not turn then return (is_pending and line_up or make_ready)(id, queue, lane, 'LPUSH', at) end
+  if not turn.has_front and not turn.is_lost then
+    turn.has_front = true
+    return stand(id, turn.name, at)
+  end
+  local name, ready = turn.name, line(queue, lane)
+  local place = redis.pcall('HINCRBY', key.room(name), 'seq', 1)
+  if type(place) ~= 'number' then place = 0 end
+  redis.call('ZADD', key.waiting(name), place, id)
+  redis.call('HSET', key.task(id), 'status', 'WAITING', 'room', name, 'place', place, 'updated_at', stamp(at))
+  note_turns(name)
+  emit(id, 'waiting', ',"status":"WAITING","room":"' .. name .. '","at":' .. when(at) .. '}')
+  if turn.is_lost then
+    turn.is_lost, turn.has_front = false, true
+    return give_turn(nil, name, at)
+  end
+  -- It is rung for as for any other, though it is in line only when its turn comes.
+  local found = lines['LPUSH' .. ready] or {ready = ready, push = 'LPUSH', bell = key.bell(queue), queue = queue, lane = lane}
+  lines['LPUSH' .. ready] = found
+  found.behind = (found.behind or 0) + 1
 end
 
 -- ---- Gates: what tasks may have to wait for
@@ -669,8 +884,11 @@ end
 -- Takes a task that has not begun out of the place that its state names.
 local function leave_wait(id, task)
   if task.status == 'PENDING' then leave_line(id, task.queue, task.lane)
-  elseif task.status == 'WAITING' then take_out(key.waiting(task.room or ''), id)
-  else take_out(key.delayed(), id)
+  elseif task.status == 'WAITING' then
+    take_out(key.waiting(task.room or ''), id)
+    if is_turn(task.room) then note_turns(task.room) end
+  else
+    take_out(key.delayed(), id)
   end
 end
 
@@ -679,7 +897,9 @@ end
 local function let_others_pass(ended, at)
   local keeper = nil
   for _, one in ipairs(ended) do
-    if one[2].pass then
+    if is_turn(one[2].pass) then
+      give_turn(one[1], one[2].pass, at)
+    elseif one[2].pass then
       keeper = keeper or gatekeeper(at)
       keeper.lose(one[1], one[2].pass)
     end
@@ -697,20 +917,26 @@ end
 
 -- Since when the next task of a list waits. What a claim throws out or passes by does not count; where there is nothing else
 -- for as far as this looks, the list comes first, to be cleared, and a key of another program last. One whose turn had come
--- before, and that was given back or stopped by a limit, waits since it was made: else those behind it would wait anew.
+-- before, and that was given back or stopped by a limit, waits since it was made: else those behind it would wait anew. One
+-- that has waited for its tenant's turn waits since it came to do so; where there are such, one behind the next may have come
+-- before it, and the first to have come counts.
 local function waits_since(ready, at)
+  local first, has_turns = nil, redis.call('EXISTS', key.tenants(ending_of(ready))) == 1
   for place = 1, 20 do
     local id = redis.pcall('LINDEX', ready, -place)
     if type(id) == 'table' then return math.huge end
-    local task = id and whole(id, 'expires', 'settled', 'pass')
+    local task = id and whole(id, 'expires', 'settled', 'pass', 'since')
     if not id then break end
     local is_late = task and task.expires and (tonumber(task.expires) or math.huge) <= at
     if task and task.status == 'PENDING' and not is_late then
       local had_its_turn = task.pass or task.token ~= '0.' and task.token ~= task.settled
-      return tonumber(had_its_turn and task.created_at or task.updated_at)
+      local since = tonumber(had_its_turn and task.created_at or task.updated_at)
+      if is_turn(task.pass) then since = tonumber(task.since or task.updated_at) or since end
+      first = math.min(first or since, since)
+      if not has_turns then return first end
     end
   end
-  return -math.huge
+  return first or -math.huge
 end
 
 -- Puts the lists of a queue with ageing, which begin at `first`, into order: a task of priority p counts as if it had come
@@ -728,6 +954,26 @@ local function order_by_age(lists, first, ageing, at)
     return a.rank < b.rank
   end)
   for i, list in ipairs(own) do lists[first + i - 1] = list end
+end
+
+-- What is ready among these ids, the last of a ready list, from its head on; and of tenants whose front is among them, those who
+-- come up behind it, as far as they fit into `most` and the list ends with these ids: {id, task} each. They leave the list with
+-- `round`; `pass` stays with those that were put forward by a limit.
+local function next_of_list(ready, ids, round, most)
+  local found, is_whole = {}, #ids < most
+  local function add(id, room)
+    local task = whole(id, 'lane', 'more')
+    if task then add_more(id, task, 'expires', 'tags', 'pass', 'fair') end
+    local turn = room or task and is_turn(task.pass) and task.pass
+    if turn then round.leave(id, turn, room ~= nil) end
+    local lost = not task and not room and room_of_lost(id, ready)
+    if lost then round.miss(lost) end
+    if turn and task then task.pass = nil end
+    if task and (task.status == 'PENDING' or room) then found[#found + 1] = {id, task} end
+  end
+  for i = #ids, 1, -1 do add(ids[i]) end
+  while is_whole and #found < most and round.ahead() do add(round.ahead()) end
+  return found
 end
 
 -- Where a claim looks, in order: the lists of each queue, the one of normal priority among the others by its rank, or all of

@@ -1,22 +1,18 @@
--- purge: PENDING → CANCELLED, for what is ready in one list. A batch.
+-- purge: PENDING | WAITING → CANCELLED, for what is ready in one list, and for tasks that wait there for their tenant's turn. A
+--       batch.
 -- KEYS  the ready list, gates
 -- ARGV  prefix, seconds that it is kept, the most to take in one call
 -- =>    {how many are cancelled, how many ids are left in the list}
 -- event cancelled
-local ready = KEYS[1]
+local ready, most = KEYS[1], tonumber(ARGV[3])
 local keep = string.format('%.0f', tonumber(ARGV[2]) * 1000)
 local at = now()
-local ids, waiting = redis.call('LRANGE', ready, -tonumber(ARGV[3]), -1), {}
-for _, id in ipairs(ids) do
-  local task = whole(id, 'lane', 'more')
-  if task and task.status == 'PENDING' then
-    add_more(id, task, 'expires', 'tags', 'pass')
-    waiting[#waiting + 1] = {id, task}
-  end
-end
+local ids, round = redis.call('LRANGE', ready, -most, -1), round_of(at)
+local waiting = next_of_list(ready, ids, round, most)
 
 pass_full_memory(KEYS[2])
 redis.call('LTRIM', ready, 0, -(#ids + 1))
+round.close()
 for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
   end_unrun(id, task, 'CANCELLED', keep, at)

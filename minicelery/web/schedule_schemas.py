@@ -98,6 +98,7 @@ class ScheduledCall(ma.Schema):
     priority = ma.fields.Integer()
     expires = ma.fields.Float(metadata={"description": "Seconds after it was sent."})
     tags = ma.fields.List(ma.fields.String())
+    fair_key = ma.fields.String()
     time_limit = ma.fields.Float()
     soft_time_limit = ma.fields.Float()
     ignore_result = ma.fields.Boolean()

@@ -150,6 +150,9 @@ class Submission(ma.Schema):
         error_messages={"invalid": "give a list"},
         metadata={"description": "Names under which tasks can be cancelled together.", "maxItems": MOST_TAGS},
     )
+    fair_key = _text(
+        "Whose it is, a tenant's, say: within a queue they take turns. Default: by the task's own function."
+    )
     unique_for = _seconds("Another call with the same key is this same task, for so long at most.")
     unique_until = ma.fields.String(
         allow_none=True,
@@ -276,6 +279,7 @@ class TaskState(ma.Schema):
     priority = ma.fields.Integer(required=True, metadata={"description": "Within its queue, 9 first."})
     expires = ma.fields.String(required=True, allow_none=True, metadata={"format": "date-time"})
     tags = ma.fields.List(ma.fields.String(), required=True)
+    fair_key = ma.fields.String(required=True, allow_none=True, metadata={"description": "Whose it is."})
     worker = ma.fields.String(required=True, allow_none=True)
     deliveries = ma.fields.Integer(required=True, metadata={"description": "Times claimed by a worker."})
     crashes = ma.fields.Integer(required=True, metadata={"description": "Times its process died in a run."})

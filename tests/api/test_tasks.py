@@ -56,6 +56,22 @@ def test_a_task_for_later_is_scheduled(http: FlaskClient, when: dict[str, Any]) 
     assert (response.status_code, response.json["status"]) == (202, "SCHEDULED")
 
 
+def test_tasks_of_one_fair_key_take_turns_with_others(http: FlaskClient, app: MiniCelery) -> None:
+    first = post(http, name="add", args=[1, 2], fair_key="acme")
+    batch = [{"name": "add", "args": [1, 2], "fair_key": key} for key in ("acme", "other", None)]
+    ids = [first.json["task_id"], *http.post("/tasks/batch", json={"tasks": batch}).json["task_ids"]]
+
+    shown = [http.get(f"/tasks/{task_id}").json for task_id in ids]
+
+    assert first.json["status"] == "PENDING"
+    assert [task["fair_key"] for task in shown] == ["acme", "acme", "other", None]
+    assert [task["status"] for task in shown] == ["PENDING", "WAITING", "PENDING", "PENDING"]
+    assert http.get(f"/tasks/{ids[1]}/why").json["reasons"][0].startswith("waits for its turn: 2. of acme")
+    assert http.get("/queue/stats").json["queue_length"] == 4
+    drain(app)
+    assert {http.get(f"/tasks/{task_id}").json["status"] for task_id in ids} == {"SUCCESS"}
+
+
 def test_kwargs_and_queue_are_taken(http: FlaskClient) -> None:
     task_id = post(http, name="add", kwargs={"x": 1, "y": 2}, queue="mail").json["task_id"]
 
@@ -157,6 +173,8 @@ BAD = [
     ({"name": "add", "args": [1, 2], "expires": "2999-01-01T00:00:00"}, "/expires", "give a moment with its time zone"),
     ({"name": "add", "args": [1, 2], "expires": 5, "countdown": 5}, "/expires", "before it is due"),
     ({"name": "add", "args": [1, 2], "tags": "x"}, "/tags", "give a list"),
+    ({"name": "add", "args": [1, 2], "fair_key": 7}, "/fair_key", "give a string"),
+    ({"name": "add", "args": [1, 2], "fair_key": ""}, "/fair_key", "1 to 1000 characters"),
     ({"name": "add", "args": [1, 2], "tags": ["x", 3]}, "/tags/1", "give a string"),
     ({"name": "add", "args": [1, 2], "tags": ["x", None]}, "/tags/1", "give a string"),
     ({"name": "add", "args": [1, 2], "tags": ["x", "a b"]}, "/tags/1", "not a valid name"),

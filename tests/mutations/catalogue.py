@@ -4,6 +4,7 @@ from .guards_in_python import GUARDS_IN_PYTHON
 from .guards_of_bulk import GUARDS_OF_BULK
 from .guards_of_claims import GUARDS_OF_CLAIMS
 from .guards_of_ends import GUARDS_OF_ENDS
+from .guards_of_fairness import GUARDS_OF_FAIRNESS
 from .guards_of_gates import GUARDS_OF_GATES
 from .guards_of_limits import GUARDS_OF_LIMITS
 from .guards_of_locks import GUARDS_OF_LOCKS
@@ -20,6 +21,7 @@ MUTATIONS = (
     *GUARDS_OF_CLAIMS,
     *GUARDS_OF_GATES,
     *GUARDS_OF_QUEUES,
+    *GUARDS_OF_FAIRNESS,
     *GUARDS_OF_STATES,
     *GUARDS_OF_PLACES,
     *GUARDS_OF_REPAIR,

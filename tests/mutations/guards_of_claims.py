@@ -365,8 +365,8 @@ _BATCHES_OF_CLAIMS = (
         "claim leaves nothing to others",
         "one thread works off what all could",
         f"{_LUA}/claim.lua",
-        "#taken + math.max(1, math.ceil(length / share))",
-        "#taken + length",
+        "before + math.max(1, math.ceil(length / share))",
+        "before + length",
         (f"{_BATCHES}::test_a_claim_leaves_the_other_threads_their_share",),
     ),
 )

@@ -66,7 +66,7 @@ GUARDS_OF_PLACES = (
         "promote takes whatever stands in the delayed set",
         "a batch is in no place because of a foreign hash",
         f"{_LUA}/promote.lua",
-        "local task = whole(id, 'lane')\n",
+        "local task = whole(id, 'lane', 'fair')\n",
         "local found = fields(id, 'status', 'queue')\n  local task = found and {status = found[1], queue = found[2]}\n",
         (f"{_FOREIGN}::test_a_foreign_hash_in_the_delayed_set_harms_no_other_task",),
     ),

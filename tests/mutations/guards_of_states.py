@@ -204,7 +204,7 @@ _KEEPING = (
         "a bell rings without limit",
         "a backlog fills the memory with rings",
         f"{_LUA}/prelude.lua",
-        "for i = 1, math.min(#ids, BELL_CAP - length(ids.bell)) do",
+        "for i = 1, math.min(#ids + (ids.behind or 0), BELL_CAP - length(ids.bell)) do",
         "for i = 1, #ids do",
         (f"{_TRANSITIONS}::test_the_bell_is_capped_and_silent_when_nothing_is_left",),
     ),

@@ -62,6 +62,14 @@ def test_a_result_that_nobody_wants_is_null(run: Run, crew: Crew) -> None:
     assert (done.returncode, done.stdout) == (0, "null\n")
 
 
+def test_a_fair_key_is_given_with_a_call_and_shown(run: Run) -> None:
+    ids = [run("enqueue", "add", "1", "2", "--fair-key", "acme").stdout.strip() for _ in range(2)]
+
+    assert json.loads(run("task", ids[1]).stdout)["fair_key"] == "acme"
+    assert run("why", ids[1]).stdout.startswith("waits for its turn: 2. of acme in queue:default")
+    assert run("queues").stdout.splitlines()[0] == "default\t2"
+
+
 def test_limits_are_given_with_a_call(run: Run, crew: Crew) -> None:
     crew.start()
 

@@ -25,10 +25,11 @@ def test_a_schedule_is_added_listed_changed_and_deleted(run: Run, tasks: MiniCel
 
     changed = run("schedules", "change", "neg", "--every", "60", "--missed", "all")
     assert changed.stderr == "Every minute\n"
-    run("schedules", "change", "neg", "--task", "add", "3", "-k", "y=4", "--queue", "mail")
+    run("schedules", "change", "neg", "--task", "add", "3", "-k", "y=4", "--queue", "mail", "--fair-key", "acme")
 
     listed = json.loads(run("schedules", "list").stdout)
     assert (listed["task"]["args"], listed["task"]["kwargs"], listed["task"]["queue"]) == ([3], {"y": 4}, "mail")
+    assert listed["task"]["fair_key"] == "acme"
     assert (listed["every"], listed["missed"]) == (60, "all")
     assert run("schedules", "delete", "neg").stdout == "1\n"
     assert tasks.schedules.list() == []

@@ -587,15 +587,16 @@ class Machine(RuleBasedStateMachine):
         kind=st.sampled_from(["rate", "slots", "both", "free"]),
         queue=st.sampled_from(["default", "other"]),
         priority=st.sampled_from(["", ',"priority":"9"', ',"priority":"0"']),
+        tenant=st.sampled_from(["", ',"fair":"t"', ',"fair":"u"']),
         count=st.integers(1, 4),
     )
-    def submit(self, name: str, key: str, kind: str, queue: str, priority: str, count: int) -> None:
+    def submit(self, name: str, key: str, kind: str, queue: str, priority: str, tenant: str, count: int) -> None:
         options: dict[str, Any] = {}
         if kind in ("rate", "both"):
             options["rate_limit"] = f"{1 / INTERVAL:g}/s"
         if kind in ("slots", "both"):
             options["concurrency"] = SLOTS
-        text = more(key, **options)[:-1] + priority + "}"
+        text = more(key, **options)[:-1] + priority + tenant + "}"
         for _ in range(count):
             task = f"t{next(self.numbers)}"
             self.kinds[task] = (kind, f"{name}/{key}")
@@ -642,6 +643,18 @@ class Machine(RuleBasedStateMachine):
             some = st.lists(st.sampled_from(sorted(waiting)), min_size=1, max_size=4, unique=True)
             self.desk.broker.cancel(data.draw(some))
 
+    @rule(data=st.data())
+    def a_run_is_given_back(self, data: st.DataObject) -> None:
+        if self.held:
+            worker, delivery = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+            self.desk.broker.release(worker, [(delivery.id, delivery.token)])
+            for running in self.seen.running.values():
+                running.discard(delivery.id)
+
+    @rule(source=st.sampled_from(["default", "other"]), priority=st.sampled_from([5, 9]))
+    def a_list_is_purged(self, source: str, priority: int) -> None:
+        self.desk.broker.purge(source, priority)
+
     @rule(source=st.sampled_from(["default", "other"]))
     def a_queue_is_moved(self, source: str) -> None:
         self.app.limits.move(source, "other" if source == "default" else "default")
@@ -684,6 +697,24 @@ class Machine(RuleBasedStateMachine):
             for first, last in itertools.combinations(range(len(starts)), 2):
                 most = (starts[last] - starts[first] + 1) / INTERVAL + 1
                 assert last - first + 1 <= most + 1e-6, (key, starts)
+
+    @invariant()
+    def nobody_has_two_turns_in_a_round(self) -> None:
+        keys, pipe = self.app.keys, self.clients.commands.pipeline(transaction=False)
+        places = [*itertools.product(("default", "other"), (5, 9))]
+        for queue, priority in places:
+            pipe.lrange(keys.priority(queue, priority), 0, -1)
+            pipe.zrange(keys.tenants(queue, priority), 0, -1, withscores=True)
+            for tenant in "tu":
+                pipe.zcard(keys.waiting(f"fair/{priority}/{queue}/{tenant}"))
+        answers = pipe.execute()
+        for ids, counted, *waiting in zip(*[iter(answers)] * 4, strict=True):
+            assert [int(count) for _, count in sorted(counted)] == [count for count in waiting if count]
+            for task in ids:
+                pipe.hmget(keys.task(task), "status", "pass")
+            standing = pipe.execute()
+            fronts = [room for status, room in standing if status == "PENDING" and room and room.startswith("fair/")]
+            assert len(fronts) == len(set(fronts)), fronts
 
     @invariant()
     def every_task_is_in_exactly_one_place(self) -> None:
