@@ -63,6 +63,22 @@ GUARDS_OF_FAIRNESS = (
         (f"{_FAIR}::test_a_claim_that_comes_to_a_lost_one_puts_the_next_of_its_tenant_in_line",),
     ),
     Mutation(
+        "with ageing a list is as old as its next task, also where tenants take turns",
+        "whoever waits behind a younger one of another tenant waits without a bound",
+        f"{_LUA}/prelude.lua",
+        "      if not has_turns then return first end\n",
+        "      if first then return first end\n",
+        (f"{_FAIR}::test_with_ageing_what_waits_for_its_turn_grows_older_too",),
+    ),
+    Mutation(
+        "with ageing a tenant's task in line is as old as its submission",
+        "what was put off for a day goes before all others when it is due",
+        f"{_LUA}/prelude.lua",
+        "      if is_turn(task.pass) then since = tonumber(task.since or task.updated_at) or since end\n",
+        "",
+        (f"{_FAIR}::test_with_ageing_a_tenants_delayed_task_is_as_old_as_its_due_time",),
+    ),
+    Mutation(
         "a claim counts as waiting only what is in line",
         "the short tasks of one tenant are fetched one by one",
         f"{_LUA}/claim.lua",

@@ -159,6 +159,22 @@ def test_with_ageing_what_waits_for_its_turn_grows_older_too(desk: Desk, monkeyp
     assert taken(desk) == ["p", "a1", "b1", "a2", "a3", "q", "r"]
 
 
+def test_with_ageing_a_tenants_delayed_task_is_as_old_as_its_due_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    clock = Clock(desk.app)
+    desk.hire("w", lease=1e9)
+    desk.app.limits.set_queue("default", ageing=9)
+    desk.submit("a1", more=of("a", priority="0"), delay=100)
+    clock.go_on(95)
+    desk.submit("p", priority=9)
+    clock.go_on(5)
+    desk.broker.promote()
+
+    assert taken(desk) == ["p", "a1"]
+
+
 def test_a_tenant_that_was_away_comes_into_the_round_at_its_end(desk: Desk) -> None:
     flood(desk, a=3, b=3)
     assert taken(desk, 1) == ["a1"]
