@@ -97,6 +97,16 @@ def delayed(rate, count, delay):
     return {"seconds": [call(queue.wait, handle) for handle in sent], "rate": reached}
 
 
+def of_tenant(tenant, task, count, is_fair, until_done=False):
+    """Send tasks of one tenant; the seconds until they are sent, or until the last result is here."""
+    begun = time.perf_counter()
+    handles = call(queue.send_for, tenant if is_fair else None, task, count)
+    if until_done:
+        for handle in handles:
+            call(queue.wait, handle)
+    return {"seconds": time.perf_counter() - begun}
+
+
 def steadily(rate, count, send):
     """What was sent at such a pace, and how many a second it became."""
     begun = time.perf_counter()
@@ -110,7 +120,9 @@ def steadily(rate, count, send):
 
 
 handles = []
-DEEDS = {deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced, delayed)}
+DEEDS = {
+    deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced, delayed, of_tenant)
+}
 
 
 def main():

@@ -18,5 +18,10 @@ def send_many(task, count):
     app.submit_many([tasks[task].s() for _ in range(count)])
 
 
+def send_for(tenant, task, count):
+    calls = [tasks[task].s(number) for number in range(count)]
+    return app.submit_many([call.set(fair_key=tenant) for call in calls] if tenant else calls)
+
+
 def wait(handle):
     return handle.get(timeout=60)

@@ -1,7 +1,7 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, eta, growth, ideal, latency, limited, recovery, sending, sockets, web
+from . import boot, cost, drain, eta, fairness, growth, ideal, latency, limited, recovery, sending, sockets, web
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
@@ -14,6 +14,7 @@ ALL: tuple[Scenario, ...] = (
     *recovery.SCENARIOS,
     *growth.SCENARIOS,
     *limited.SCENARIOS,
+    *fairness.SCENARIOS,
     *web.SCENARIOS,
     *sockets.SCENARIOS,
 )
