@@ -36,8 +36,8 @@ _SENTINEL_TIMEOUT = 0.5
 #: Seconds for which an answer is looked for before the thread goes to sleep until it is there. A server on this machine
 #: answers a submission in half of it; to sleep and to be woken takes as long again.
 _BRISK = 100e-6
-#: For how many answers nobody looks after one that did not come so soon.
-_CALM = 100
+#: How many answers in a row must be later than that for the next ones to be slept for, and how many those are.
+_LATE, _CALM = 5, 100
 
 # redis-py cuts off the code of an answer for which it has a class.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
@@ -106,11 +106,11 @@ class _Wary:
 class _Plain(_Wary):
     """A connection without TLS."""
 
-    _calm = 0
+    _late = _calm = 0
 
     def expect_soon(self: Any) -> None:
-        """Look whether the answer is here, instead of going to sleep at once. If it was not within ``_BRISK``, as where
-        the server is far away, most further answers are slept for."""
+        """Look whether the answer is here, instead of going to sleep at once. If some in a row were not within
+        ``_BRISK``, as where the server is far away, most further ones are slept for."""
         if self._calm or not self._sock:
             self._calm = max(0, self._calm - 1)
             return
@@ -119,8 +119,10 @@ class _Plain(_Wary):
         end = time.monotonic() + _BRISK
         while not poll.poll(0):
             if time.monotonic() >= end:
-                self._calm = _CALM
+                self._late += 1
+                self._calm = _CALM if self._late >= _LATE else 0
                 return
+        self._late = 0
 
     def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
         """As redis-py does it, without asking first whether the kernel would take what it takes at once."""

@@ -16,7 +16,7 @@ from minicelery.config import Config
 from minicelery.connection import Clients, connect, exchange, server_info, stream, translated
 from minicelery.embedded import HOST, EmbeddedServer, free_port
 from minicelery.errors import RedisUnavailable, RedisUnreachable
-from minicelery.link import _CALM, NoMaster, TcpLink
+from minicelery.link import _CALM, _LATE, NoMaster, TcpLink
 from tests.conftest import make_app
 from tests.stack import wait_until
 
@@ -378,15 +378,15 @@ def test_nobody_stays_awake_where_other_threads_have_connections_too(
     clients.close()
 
 
-def test_after_an_answer_that_came_late_most_are_slept_for(
+def test_after_answers_that_came_late_most_are_slept_for(
     server: EmbeddedServer, polls: Callable[[float], Polls], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("minicelery.link._BRISK", 0.0)
     clients = connect(Config(redis_url=server.url, pool_size=1))
     seen = polls(float("inf"))
 
-    for _ in range(2 * (_CALM + 1)):
+    for _ in range(_LATE + 2 * (_CALM + 1)):
         exchange(clients.commands, [("PING",)], brisk=True)
 
-    assert seen.asked == 2
+    assert seen.asked == _LATE + 2
     clients.close()
