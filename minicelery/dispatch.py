@@ -72,6 +72,8 @@ class Dispatch:
             ):
                 if answer is None:
                     taken.append(len(sent) + len(taken))
+                elif type(answer) is Status:  # nearly always
+                    sent.append((AsyncResult(message.id, self), answer))
                 else:
                     sent.append(self._sent(message, answer))
         except RedisUnavailable as away:

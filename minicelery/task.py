@@ -53,6 +53,7 @@ class Task(Generic[P, R]):
         self.max_memory_mb = settings.max_memory_mb
         self.ignores_result = settings.ignore_result
         self._more = more_of(with_expiry(_NO_OPTIONS, settings.expires), settings.priority)
+        self._is_plain = not (settings.limits or settings.once or settings.fair_key)
         self._submit = submit
         self._new_id = new_id
         self._signature = _callers_signature(function, bind)
@@ -97,22 +98,21 @@ class Task(Generic[P, R]):
         chosen = check_call_options(options) if options else _NO_OPTIONS
         self._check_arguments(args, kwargs)
         settings, given, named = self.settings, codec.encode(args, "/args"), codec.encode(kwargs, "/kwargs")
-        if not chosen and not settings.limits and not settings.once and not settings.fair_key:
-            return Message(
-                self._new_id(), self.name, given, named, settings.queue, settings.max_retries, more=self._more
-            )
+        if self._is_plain and not chosen:
+            queue, retries = settings.queue, settings.max_retries
+            return Message(self._new_id(), self.name, given, named, queue, retries, None, None, self._more)
         settings.time_limits.replaced(chosen)  # those of the call must go with those of the task
         chosen = with_expiry(chosen, settings.expires)
         gates = settings.limits.gates(args, kwargs) if settings.limits else ""
         fair = fair_fields(settings.fair_key, chosen.get("fair_key"), args, kwargs)
-        eta, retries = chosen.get("eta"), chosen.get("max_retries")
+        eta, most = chosen.get("eta"), chosen.get("max_retries")
         return Message(
             id=chosen.get("task_id") or self._new_id(),
             name=self.name,
             args=given,
             kwargs=named,
             queue=chosen.get("queue") or settings.queue,
-            max_retries=settings.max_retries if retries is None else retries,
+            max_retries=settings.max_retries if most is None else most,
             delay=chosen.get("countdown") or None,
             due=eta.timestamp() if eta else None,
             more=more_of(chosen, settings.priority, gates, {**self._once(chosen, args, kwargs), **fair}),
