@@ -39,11 +39,11 @@ if is_plain and redis.call('EXISTS', unpack(KEYS)) == 0 then
       if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
       return 'PENDING'
     end
-    local ids, times = {}, {}
+    local ids, times, head, tail = {}, {}, queued_words(QUEUE, at)
     for base = 2, #ARGV, WIDTH do
       local id = ARGV[base]
       write_task(id, ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], QUEUE, ARGV[base + 5], 'PENDING', at)
-      emit_queued(id, QUEUE, at)
+      redis.call('PUBLISH', key.events(id), head .. id .. tail)
       ids[#ids + 1] = id
       if rings + #ids <= BELL_CAP then times[#ids] = '1' end
     end

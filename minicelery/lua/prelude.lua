@@ -59,8 +59,14 @@ local function emit(id, event, rest)
   redis.call('PUBLISH', key.events(id), '{"event":"' .. event .. '","data":{"task_id":"' .. id .. '"' .. rest .. '}')
 end
 
+-- What stands before and behind the id in the event that a task is ready.
+local function queued_words(queue, at)
+  return '{"event":"queued","data":{"task_id":"', '","status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}}'
+end
+
 local function emit_queued(id, queue, at)
-  emit(id, 'queued', ',"status":"PENDING","queue":"' .. queue .. '","at":' .. when(at) .. '}')
+  local head, tail = queued_words(queue, at)
+  redis.call('PUBLISH', key.events(id), head .. id .. tail)
 end
 
 -- ---- Nothing after the first write may fail: what could is asked before it
@@ -154,8 +160,9 @@ local function delay(id, due) note_time(key.delayed(), id, due) end
 -- ---- Writing what is new
 
 local function write_task(id, name, args, kwargs, queue, max_retries, status, at)
+  local time = stamp(at)
   redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
-    'retry_count', '0', 'max_retries', max_retries, 'status', status, 'created_at', stamp(at), 'updated_at', stamp(at))
+    'retry_count', '0', 'max_retries', max_retries, 'status', status, 'created_at', time, 'updated_at', time)
 end
 
 -- What only some tasks have.
