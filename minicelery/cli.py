@@ -12,6 +12,7 @@ from . import codec, events, logs
 from .app import MiniCelery, read_config
 from .batch import gather
 from .bulk_commands import dead, delete, shown
+from .call_flags import blamed, of_a_call, of_the_call
 from .config import Config
 from .controls import limits, move, pause, purge, resume
 from .errors import InvalidInput, RedisUnavailable
@@ -114,25 +115,7 @@ def everything(
 @click.argument("name")
 @click.argument("args", nargs=-1, metavar="[JSON]...")
 @click.option("-k", "--kwarg", "kwargs", multiple=True, metavar="KEY=JSON", help="A keyword argument; repeatable.")
-@click.option("--countdown", type=float, metavar="SECONDS")
-@click.option("--expires", type=float, metavar="SECONDS", help="Later than that it never begins.")
-@click.option("--queue")
-@click.option("--priority", type=int, metavar="0..9", help="Within its queue, 9 first. Default: the task's own.")
-@click.option("--tag", "tags", multiple=True, help="A name to cancel it by; repeatable.")
-@click.option("--fair-key", metavar="TEXT", help="Whose it is, a tenant's, say: within a queue they take turns.")
-@click.option("--max-retries", type=int)
-@click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on.")
-@click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end.")
-@click.option("--ignore-result", is_flag=True, default=None, help="Keep null as its result. Default: the task's own.")
-@click.option(
-    "--unique-for", type=float, metavar="SECONDS", help="The same call is the same task, for so long at most."
-)
-@click.option("--unique-until", metavar="finish|start", help="When the key is free again, if not before. finish.")
-@click.option("--unique-key", metavar="TEXT", help="Calls with this key are the same. Default: by the arguments.")
-@click.option("--throttle", type=float, metavar="SECONDS", help="One task in this time, whatever becomes of it.")
-@click.option("--debounce", type=float, metavar="SECONDS", help="Due so long after the last such call, which counts.")
-@click.option("--debounce-max", type=float, metavar="SECONDS", help="Due then in any case. Default: ten times that.")
-@click.option("--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one.")
+@of_a_call
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if there is none.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
 def enqueue(
@@ -151,8 +134,9 @@ def enqueue(
     if timeout is not None and not wait:
         raise InvalidInput("--timeout is the longest wait; give --wait, too")
     named = dict(named_value(text) for text in kwargs)
-    options["tags"] = options["tags"] or None
-    result = app.submit(app.message(name, [value_of(text) for text in args], named, **options))
+    with blamed():
+        message = app.message(name, [value_of(text) for text in args], named, **of_the_call(options))
+    result = app.submit(message)
     if result.duplicate:
         click.echo(f"minicelery: an earlier call was the same; this is its task {result.id}", err=True)
     if not wait:

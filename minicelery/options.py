@@ -338,7 +338,7 @@ def _expiry(value: object) -> float | datetime:
 
 def _seconds_to_expire(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_DELAY:
-        rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or a datetime"
+        rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or a moment"
         raise InvalidInput(f"{value!r:.100} is not a time to expire; {rule}", "/expires")
     return value
 

@@ -9,7 +9,7 @@ from . import codec
 from .cron import check_rule
 from .errors import DuplicateScheduleName, InvalidInput
 from .message import Message
-from .options import refuse_unknown
+from .options import CallOptions, refuse_unknown
 from .schedule import (
     MOST_MISSED,
     Missed,
@@ -45,9 +45,16 @@ class PeriodicOptions(ScheduleOptions, total=False):
     expires: float | None  #: seconds after it was sent from which on a task that has not begun is given up
     tags: Sequence[str] | None
     fair_key: str | None  #: whose it is, as in a call
+    time_limit: float | None
+    soft_time_limit: float | None
+    ignore_result: bool | None
+    unique_for: float | None  #: a due time is joined to the task that is there, as a call is
+    unique_until: str | None
+    unique_key: str | None
+    throttle: float | None
 
 
-_OF_THE_CALL = ("queue", "priority", "max_retries", "expires", "tags", "fair_key")
+_OF_THE_CALL = tuple(name for name in CallOptions.__annotations__ if name in PeriodicOptions.__annotations__)
 _OF_ONE_RUN = {
     "task_id": "leave it out: the id follows from the schedule and the due time",
     "countdown": "leave it out: the schedule says when",

@@ -1,12 +1,12 @@
 """The commands for schedules."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from . import codec
 from .app import MiniCelery
+from .call_flags import blamed, of_a_schedules_call, of_the_call, together
 from .errors import InvalidInput
 from .schedule import MOST_MISSED, Missed, describe
 from .schedules import MOST_PREVIEWED, Preview
@@ -18,22 +18,13 @@ def schedules() -> None:
     """Schedules: tasks that are sent again and again."""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
 _POLICIES = [policy.value for policy in Missed]
-_RULE = _options(
+_RULE = together(
     click.option("--cron", metavar="EXPRESSION", help="Minute, hour, day, month, weekday; or six, from seconds on."),
     click.option("--timezone", metavar="ZONE", help="Of the expression. Default: UTC."),
     click.option("--every", type=int, metavar="SECONDS", help="Instead, counted from the epoch."),
 )
-_POLICY = _options(
+_POLICY = together(
     click.option(
         "--missed",
         type=click.Choice(_POLICIES),
@@ -41,17 +32,11 @@ _POLICY = _options(
     ),
     click.option("--most", type=int, metavar="N", help=f"Runs that 'all' makes up for. Default: {MOST_MISSED}."),
 )
-_CALL = _options(
+_CALL = together(
     click.argument("args", nargs=-1, metavar="[JSON]..."),
     click.option("-k", "--kwarg", "kwargs", multiple=True, metavar="KEY=JSON", help="A keyword argument; repeatable."),
-    click.option("--queue"),
-    click.option("--priority", type=int, metavar="0-9"),
-    click.option("--expires", type=float, metavar="SECONDS", help="A task that has not begun by then is given up."),
-    click.option("--tag", "tags", multiple=True, metavar="TAG"),
-    click.option("--fair-key", metavar="TEXT"),
-    click.option("--max-retries", type=int),
+    of_a_schedules_call,
 )
-_OF_THE_CALL = ("queue", "priority", "expires", "tags", "fair_key", "max_retries")
 
 
 @schedules.command("list")
@@ -76,7 +61,9 @@ def add(app: MiniCelery, name: str, task: str, **options: Any) -> None:
     Each argument is JSON; what is not JSON is taken as a string. Prints when it is due.
     """
     call = _call(task, options)
-    _print(app.schedules.preview_of(app.schedules.add(name, call, **options).schedule.rule, 1))
+    with blamed("/task"):
+        record = app.schedules.add(name, call, **options)
+    _print(app.schedules.preview_of(record.schedule.rule, 1))
 
 
 @schedules.command(cls=WithNegativeNumbers)
@@ -94,7 +81,8 @@ def change(app: MiniCelery, name: str, task: str | None, **options: Any) -> None
     call = _call(task or "", options)
     if task is None and len(call) > 1:
         raise InvalidInput(f"{', '.join(sorted(call.keys() - {'name'}))}: give --task, too")
-    record = app.schedules.change(name, call if task else None, **options)
+    with blamed("/task"):
+        record = app.schedules.change(name, call if task else None, **options)
     _print(app.schedules.preview_of(record.schedule.rule, 1))
 
 
@@ -162,7 +150,7 @@ def _print(preview: Preview) -> None:
 def _call(task: str, options: dict[str, Any]) -> dict[str, Any]:
     """Takes what belongs to the task out of the options of a command."""
     args, kwargs = options.pop("args"), options.pop("kwargs")
-    call = {"name": task} | {name: value for name in _OF_THE_CALL if (value := options.pop(name)) not in (None, ())}
+    call = {"name": task} | of_the_call(options)
     if args:
         call["args"] = [value_of(text) for text in args]
     if kwargs:

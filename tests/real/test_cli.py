@@ -216,7 +216,7 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("enqueue", "ad", "1", "2"), "did you mean 'add'"),
         (("enqueue", "add", "1"), "missing a required argument: 'y'"),
         (("enqueue", "add", "1", "2", "--countdown", "-1"), "not a delay"),
-        (("enqueue", "add", "1", "2", "--time-limit", "0"), "/time_limit"),
+        (("enqueue", "add", "1", "2", "--time-limit", "0"), "--time-limit: "),
         (("enqueue", "add", "1", "-k", "y"), "not KEY=JSON"),
         (("dead", "retry"), "give ids, or --all"),
         (("dead", "retry", "--all", "--queue", "a"), "give ids, or --all"),

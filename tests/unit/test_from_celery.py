@@ -373,7 +373,16 @@ def test_who_waits_for_an_expired_task_is_told(add: Any, fake_app: MiniCelery) -
 def test_schedules_are_declared_at_their_tasks_or_added(add: Any, fake_app: MiniCelery) -> None:
     fake_app.periodic(every=30, args=(16, 16), name="often")(add)
     fake_app.periodic(
-        cron="30 7 * * mon", args=(16, 16), queue="low", priority=9, max_retries=1, expires=9, tags=["a"]
+        cron="30 7 * * mon",
+        args=(16, 16),
+        queue="low",
+        priority=9,
+        max_retries=1,
+        expires=9,
+        tags=["a"],
+        fair_key="acme",
+        time_limit=60,
+        unique_for=600,
     )(add)
     added = fake_app.schedules.add("nightly", add.s(1, 2).set(priority=9), cron="0 2 * * *")
 
@@ -384,6 +393,9 @@ def test_schedules_are_declared_at_their_tasks_or_added(add: Any, fake_app: Mini
     assert added.schedule.rule.timezone == "UTC"
     assert added.next
     assert added.next % 86_400 == 7_200
+    for refused in ({"countdown": 5}, {"eta": datetime(2030, 1, 1)}, {"task_id": "t"}, {"debounce": 5}):
+        with pytest.raises(InvalidInput):
+            fake_app.schedules.add("other", add.s(1, 2).set(**refused), every=60)
 
 
 @habit("task_always_eager")
