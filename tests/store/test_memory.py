@@ -1,5 +1,7 @@
 """What a task takes of Redis's memory is what docs/guarantees.md says."""
 
+import json
+
 import pytest
 
 from minicelery import MiniCelery
@@ -63,3 +65,44 @@ def test_a_lock_takes_as_little_memory_as_is_said(app: MiniCelery) -> None:
     with app.lock("invoice:42"):
         assert used() <= 120 + 152 + 30
     assert used() <= 104 + 72 + 30
+
+
+def all_used(app: MiniCelery) -> int:
+    """The bytes of all that is there, each list and set counted to its last entry."""
+    commands = app.clients.commands
+    return sum(commands.memory_usage(key, samples=0) for key in commands.scan_iter(f"{app.keys.prefix}*", count=5000))
+
+
+def more_for_each(desk: Desk, count: int, tenant: str) -> float:
+    """The bytes that a task with a fair key takes more than one without; ``tenant`` may have its number in it."""
+    desk.hire(WORKER)
+    sizes = [all_used(desk.app)]
+    for queue, key in (("plain", None), ("fair", tenant)):
+        more = [json.dumps({"fair": key.format(number)}) if key else "" for number in range(count)]
+        ids = [f"{TASK[:-5]}{number:05}" for number in range(len(sizes) * count, (len(sizes) + 1) * count)]
+        desk.broker.enqueue(
+            [Message(one, "add", "[1,2]", "{}", queue, 3, more=text) for one, text in zip(ids, more, strict=True)]
+        )
+        sizes.append(all_used(desk.app))
+    nothing, plain, fair = sizes
+    return ((fair - plain) - (plain - nothing)) / count
+
+
+@pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+def test_a_task_that_waits_for_its_tenants_turn_takes_as_little_more_as_is_said(desk: Desk) -> None:
+    assert more_for_each(desk, 1000, "tenant-1") <= 210
+
+
+@pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+def test_a_tenant_with_a_task_in_line_takes_as_little_as_is_said(desk: Desk) -> None:
+    assert more_for_each(desk, 1000, "tenant-{}") <= 260
+
+
+@pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+def test_what_the_code_says_of_queues_takes_as_little_memory_as_is_said(desk: Desk) -> None:
+    def used(queues: int) -> int:
+        desk.broker.beat({WORKER: "{}"}, 60, {f"queue-{number:03}": "3:60.000" for number in range(queues)})
+        return int(desk.app.clients.commands.memory_usage(desk.app.keys.queue_settings))
+
+    assert used(1) <= 110
+    assert used(50) <= 110 + 49 * 30
