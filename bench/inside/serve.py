@@ -107,6 +107,18 @@ def of_tenant(tenant, task, count, is_fair, until_done=False):
     return {"seconds": time.perf_counter() - begun}
 
 
+def cancelled(count, pause):
+    """Seconds from before cancelling a task that runs until it sees that, by the time of day, one task at a time."""
+    taken = []
+    for _ in range(count):
+        handle = call(queue.begun)
+        time.sleep(pause)
+        begun = time.time()
+        call(queue.cancel, handle)
+        taken.append(call(queue.seen) - begun)
+    return {"seconds": taken}
+
+
 def steadily(rate, count, send):
     """What was sent at such a pace, and how many a second it became."""
     begun = time.perf_counter()
@@ -121,7 +133,8 @@ def steadily(rate, count, send):
 
 handles = []
 DEEDS = {
-    deed.__name__: deed for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced, delayed, of_tenant)
+    deed.__name__: deed
+    for deed in (ready, enqueue, bulk, send, wait, mark, round_trips, paced, delayed, of_tenant, cancelled)
 }
 
 

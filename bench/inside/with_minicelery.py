@@ -1,9 +1,44 @@
+import time
+
 import work
 
 from minicelery import MiniCelery
 
 app = MiniCelery("bench", redis_url=work.URL)
 tasks = {task.__name__: app.task(task) for task in work.TASKS}
+
+BEGUN, SEEN = "bench:begun", "bench:seen"
+
+
+@app.task(bind=True, max_retries=0)
+def heed(self):
+    """Leaves a mark when it begins, and one with the time of day when it sees that it is cancelled."""
+    work.marks().rpush(BEGUN, 1)
+    while not self.cancelled:
+        time.sleep(0.001)
+    work.marks().rpush(SEEN, time.time())
+
+
+def begun():
+    """A task that runs."""
+    handle = heed.delay()
+    _mark(BEGUN)
+    return handle
+
+
+def cancel(handle):
+    return handle.cancel()
+
+
+def seen():
+    return float(_mark(SEEN))
+
+
+def _mark(key):
+    found = work.marks().blpop(key, 30)
+    if not found:
+        raise TimeoutError(f"no {key} in 30 s")
+    return found[1]
 
 
 def send(task, *args):

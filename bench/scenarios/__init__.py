@@ -1,7 +1,7 @@
 """All that is measured, in the order of the tables."""
 
 from ..scenario import Scenario
-from . import boot, cost, drain, eta, fairness, growth, ideal, latency, limited, recovery, sending, sockets, web
+from . import boot, cancel, cost, drain, eta, fairness, growth, ideal, latency, limited, recovery, sending, sockets, web
 
 ALL: tuple[Scenario, ...] = (
     *drain.SCENARIOS,
@@ -9,6 +9,7 @@ ALL: tuple[Scenario, ...] = (
     *sending.SCENARIOS,
     *latency.SCENARIOS,
     *eta.SCENARIOS,
+    *cancel.SCENARIOS,
     *cost.SCENARIOS,
     *boot.SCENARIOS,
     *recovery.SCENARIOS,
