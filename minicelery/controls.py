@@ -20,7 +20,7 @@ def _of_queue_or_task(command: Any) -> Any:
 
 def _subject(queue: str | None, task: str | None) -> tuple[str, str]:
     if (queue is None) == (task is None):
-        raise InvalidInput("give --queue or --task")
+        raise InvalidInput("give --queue or --task, one of them")
     return ("queue", queue) if queue is not None else ("task", str(task))
 
 

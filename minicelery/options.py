@@ -338,7 +338,7 @@ def _expiry(value: object) -> float | datetime:
 
 def _seconds_to_expire(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_DELAY:
-        rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or a moment"
+        rule = f"use more than 0 and at most {MAX_DELAY:.0f} seconds, or in a call a moment"
         raise InvalidInput(f"{value!r:.100} is not a time to expire; {rule}", "/expires")
     return value
 
@@ -351,10 +351,19 @@ def _check_order(given: Mapping[str, Any]) -> None:
         raise InvalidInput("the task would expire before it is due; give a later moment", "/expires")
 
 
+#: What Celery calls some of them.
+_OTHERS_NAMES = {
+    "autoretry_for": "retry_for",
+    "dont_autoretry_for": "no_retry_for",
+    "retry_backoff_max": "retry_cap",
+    "default_retry_delay": "retry_backoff",
+}
+
+
 def refuse_unknown(options: Mapping[str, Any], known: Any) -> None:
     """Raise ``InvalidInput`` for an option that the typed dict ``known`` does not have."""
     for name in options:
         if name not in known.__annotations__:
-            near = nearest(name, known.__annotations__)
+            near = _OTHERS_NAMES.get(name) or nearest(name, known.__annotations__)
             hint = f"; did you mean {near}?" if near else ""
             raise InvalidInput(f"there is no option '{name}'{hint}", f"/{name}")

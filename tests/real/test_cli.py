@@ -422,7 +422,7 @@ def test_a_name_is_limited_and_a_queue_paused_from_the_command_line(run: Run, cr
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("pause",), "give --queue or --task"),
+        (("pause",), "give --queue or --task, one of them"),
         (("limits", "set", "--queue", "mail", "--rate", "1/s"), "a queue has no rate"),
         (("limits", "set", "--queue", "mail"), "nothing to set"),
         (("limits", "set", "--queue", "mail", "--ageing", "0"), "is no time for ageing"),

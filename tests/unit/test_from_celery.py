@@ -301,8 +301,9 @@ def test_every_exception_is_retried_with_a_growing_wait(fake_app: MiniCelery) ->
     assert [exact.delay(count, 0.5) for count in range(4)] == [3, 6, 12, 20]
     assert exact.covers(ConnectionError())
     assert not exact.covers(ValueError())
-    for name in ("autoretry_for", "dont_autoretry_for", "retry_backoff_max"):
-        with pytest.raises(InvalidInput, match=f"no option '{name}'"):
+    ours = {"autoretry_for": "retry_for", "dont_autoretry_for": "no_retry_for", "retry_backoff_max": "retry_cap"}
+    for name, meant in ours.items():
+        with pytest.raises(InvalidInput, match=f"no option '{name}'; did you mean {meant}\\?"):
             fake_app.task(**{name: 1})(print)
 
 
