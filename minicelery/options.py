@@ -352,12 +352,7 @@ def _check_order(given: Mapping[str, Any]) -> None:
 
 
 #: What Celery calls some of them.
-_OTHERS_NAMES = {
-    "autoretry_for": "retry_for",
-    "dont_autoretry_for": "no_retry_for",
-    "retry_backoff_max": "retry_cap",
-    "default_retry_delay": "retry_backoff",
-}
+_OTHERS_NAMES = {"autoretry_for": "retry_for", "dont_autoretry_for": "no_retry_for", "retry_backoff_max": "retry_cap"}
 
 
 def refuse_unknown(options: Mapping[str, Any], known: Any) -> None:
