@@ -84,13 +84,10 @@ class Bulk:
         """The beginning of a walk through the dead letters of this moment, or where an earlier one was left."""
         if cursor is not None:
             return walk_from(cursor, selection)
-        start = Walk(selection, left=self._inspector.dead_letter_count())
-        if selection.older_than is None and selection.newer_than is None:
-            return start
-        now = self._inspector.now()
-        older, newer = selection.older_than, selection.newer_than
-        since, till = (None if age is None else round(now - age, 3) for age in (newer, older))
-        return replace(start, since=since, till=till)
+        left, now = self._inspector.dead_letter_count(), self._inspector.now()
+        now = int(now * 1000 + 0.0005) / 1000  # as the scripts note it: what fails in the next millisecond is later
+        since = None if selection.newer_than is None else round(now - selection.newer_than, 3)
+        return Walk(selection, left, since=since, till=round(now - (selection.older_than or 0), 3))
 
     def steps(self, verb: Verb, walk: Walk, look: int = LOOK) -> Iterator[Step]:
         """Retry or delete what a walk comes to, call by call; in each it looks at ``look`` ids at most, 500 if they are

@@ -54,7 +54,8 @@ class Walk:
     """A walk through the dead letters, oldest first: what it is about, and where it stands.
 
     ``left`` ids are still to be looked at, ``behind`` stay where they are, and ``newest`` is the newest of these. It is
-    about those that failed not before ``since`` and not after ``till``, epoch seconds by Redis's clock.
+    about those that failed not before ``since`` and not after ``till``, epoch seconds by Redis's clock: when the walk
+    began, or so long before as they are to be old.
     """
 
     selection: Selection
@@ -68,7 +69,9 @@ class Walk:
         """What the letters must be like, as the scripts take it."""
         wanted = self.selection
         error = codec.write(wanted.error)[1:-1] if wanted.error else ""
-        return (wanted.name or "", wanted.queue or "", error, _time(self.since), _time(self.till))
+        till = _time(self.till)
+        ends = ("", till) if wanted.older_than is None else (till, "")
+        return (wanted.name or "", wanted.queue or "", error, _time(self.since), *ends)
 
     @property
     def cursor(self) -> str:

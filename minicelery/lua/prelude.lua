@@ -1044,9 +1044,10 @@ end
 
 -- Those of a part of the list that are as asked for. A walk begins at the old end, to which nothing is added, and leaves
 -- behind what is not asked for. ARGV from `first`: how many ids lie behind, the newest of these, the most to look at and to
--- find; then, '' for whatever: name, queue, class of the error, failed not before and not after; then the only ids that
--- are meant, if not all are. Where others have taken away what lies behind, its newest id tells by how much; if that is gone,
--- too, the walk looks at all of it again. With `before`, what was answered to this very request.
+-- find; then, '' for whatever: name, queue, class of the error, failed not before and not after, when the walk began; then the
+-- only ids that are meant, if not all are. What has failed since it began is not meant; but where that is still to come, the
+-- clock has been set back since. Where others have taken away what lies behind, its newest id tells by how much; if that is
+-- gone, too, the walk looks at all of it again. With `before`, what was answered to this very request.
 local function part_of_letters(dead_letter, forgotten, first)
   local part = {ids = {}}
   local answer = redis.call('GET', forgotten)
@@ -1056,9 +1057,9 @@ local function part_of_letters(dead_letter, forgotten, first)
     return part
   end
   local behind, newest, most_looks, most = tonumber(ARGV[first]), ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
-  local name, queue, class, since, till = unpack(ARGV, first + 4, first + 8)
-  local only = #ARGV > first + 8 and {}
-  for i = first + 9, #ARGV do only[ARGV[i]] = true end
+  local name, queue, class, since, till, begun = unpack(ARGV, first + 4, first + 9)
+  local only = #ARGV > first + 9 and {}
+  for i = first + 10, #ARGV do only[ARGV[i]] = true end
 
   local size = redis.call('LLEN', dead_letter)
   if behind > 0 and redis.call('LINDEX', dead_letter, -behind) ~= newest then
@@ -1072,12 +1073,12 @@ local function part_of_letters(dead_letter, forgotten, first)
     return found and (found == class or string.sub(found, -#class - 1) == '.' .. class)
   end
 
-  local earlier, later = 0, 0
+  local earlier, later, at = 0, 0, now()
   local function is_asked_for(id)
     local task = fields(id, 'status', 'name', 'queue', 'updated_at')
     if not task or task[1] ~= 'FAILED' then return false end
     local failed = tonumber(task[4] or nil) or 0
-    if till ~= '' and failed > tonumber(till) then
+    if (till ~= '' and failed > tonumber(till)) or (begun ~= '' and failed > tonumber(begun) and failed <= at) then
       later = later + 1
       return false
     end

@@ -80,6 +80,33 @@ GUARDS_OF_BULK = (
         (f"{_BULK}::test_what_fails_again_while_a_walk_goes_on_does_not_prolong_it",),
     ),
     Mutation(
+        "a walk takes what has failed since it began",
+        "a letter is deleted that nobody has seen, as others have retried one meanwhile",
+        f"{_LUA}/prelude.lua",
+        " or (begun ~= '' and failed > tonumber(begun) and failed <= at)",
+        "",
+        (
+            f"{_BULK}::test_what_has_failed_since_a_walk_began_stays_though_others_have_made_room",
+            f"{_BULK}::test_what_is_taken_away_in_front_of_a_walk_or_added_is_not_counted",
+        ),
+    ),
+    Mutation(
+        "a letter that failed at a time still to come counts as later",
+        "for an hour after Redis's clock was set back by one, letters can't be retried all at once",
+        f"{_LUA}/prelude.lua",
+        " and failed <= at)",
+        ")",
+        (f"{_BULK}::test_a_walk_takes_what_has_failed_before_the_clock_was_set_back",),
+    ),
+    Mutation(
+        "a walk begins at a rounded time",
+        "a letter that fails right after it began is taken",
+        "minicelery/bulk.py",
+        "int(now * 1000 + 0.0005) / 1000",
+        "round(now, 3)",
+        (f"{_BULK}::test_a_walk_begins_in_the_millisecond_that_the_scripts_would_note",),
+    ),
+    Mutation(
         "a walk ends at the first one that failed later",
         "what a doctor has put back out of its order hides others",
         f"{_LUA}/prelude.lua",

@@ -1,15 +1,16 @@
 """Retries and deletes by the thousand: which are meant, what others do meanwhile, and what a repeat does."""
 
 import itertools
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minicelery import bulk
+from minicelery import MiniCelery, bulk
 from minicelery.bulk import Verb
 from minicelery.errors import ForeignData
-from minicelery.letters import Selection, Walk
+from minicelery.letters import Selection, Walk, walk_from
 from minicelery.states import Status
 from tests.conftest import make_app
 from tests.store.conftest import Desk
@@ -164,10 +165,41 @@ def test_what_is_taken_away_in_front_of_a_walk_or_added_is_not_counted(desk: Des
     first = next(desk.app.bulk.steps("delete", desk.app.bulk.walk(Selection()), look=2))
 
     desk.broker.revive(["c", "f"], "others")
+    time.sleep(0.002)  # Redis's clock tells milliseconds
     bury(desk, "later")  # takes c, which is ready again, in its place
 
-    assert walk_all(desk, "delete", first.walk, look=2) in (2, 3)
-    assert not {"d", "e"} & set(dead(desk))
+    assert walk_all(desk, "delete", first.walk, look=2) == 2
+    assert dead(desk) == ["c"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_has_failed_since_a_walk_began_stays_though_others_have_made_room(desk: Desk, verb: Verb) -> None:
+    bury(desk, *"abc")
+    first = next(desk.app.bulk.steps(verb, desk.app.bulk.walk(Selection()), look=1))
+    desk.broker.forget("b", [Status.FAILED], "others")
+    time.sleep(0.002)
+    desk.submit("later", queue="mail")
+    desk.fail(desk.claim(queues=("mail",)).deliveries[0])
+
+    assert walk_all(desk, verb, walk_from(first.walk.cursor, Selection()), look=1) == 1
+    assert dead(desk) == ["later"]
+
+
+@pytest.mark.parametrize("micros", [123_000, 123_001, 123_999])
+def test_a_walk_begins_in_the_millisecond_that_the_scripts_would_note(
+    fake_app: MiniCelery, monkeypatch: pytest.MonkeyPatch, micros: int
+) -> None:
+    for second in range(1_795_000_000, 1_795_000_100):
+        monkeypatch.setattr(fake_app.inspector, "now", lambda at=second: at + micros / 1_000_000)
+
+        assert fake_app.bulk.walk(Selection()).till == second + 0.123
+
+
+def test_a_walk_takes_what_has_failed_before_the_clock_was_set_back(desk: Desk) -> None:
+    bury(desk, "a", "b", age=-3600)
+
+    assert walk_all(desk, "retry", desk.app.bulk.walk(Selection(older_than=0)), look=1) == 0
+    assert walk_all(desk, "retry", desk.app.bulk.walk(Selection()), look=1) == 2
 
 
 def test_what_fails_again_while_a_walk_goes_on_does_not_prolong_it(desk: Desk) -> None:
