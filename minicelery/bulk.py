@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from .broker import Broker
@@ -115,27 +116,37 @@ class Bulk:
     def _each(
         self, verb: Verb, task_ids: Iterable[str], progress: Progress | None, states: Set[Status] = FINISHED
     ) -> Outcome:
-        left = dict.fromkeys(checked_ids(task_ids))
-        total, done, others = len(left), 0, {}
-        batch = BATCH
-        if total > _FEW and self._inspector.dead_letter_count() > _SHORT:
-            batch = _FEW
-            for step in self._walk_to(verb, left):
+        asked = dict.fromkeys(checked_ids(task_ids))
+        total, done, others = len(asked), 0, {}
+        tell = progress or _nobody
+        dead: dict[str, None] = {}
+        if total > _FEW and Status.FAILED in states and self._inspector.dead_letter_count() > _SHORT:
+            dead = self._dead_among(list(asked), lambda: tell(0, total))
+        rest = [one for one in asked if one not in dead]
+        if len(dead) > _FEW:
+            for step in self._walk_to(verb, dead):
                 done += step
-                if progress:
-                    progress(done, total)
-        for ids in batches(list(left), batch):
+                tell(done, total)
+        for ids in chain(batches(list(dead), _FEW), batches(rest, BATCH)):
             kept = self._at_once(verb, ids, states)
             done += len(ids) - len(kept)
             others.update(kept)
-            if progress:
-                progress(done + len(others), total)
+            tell(done + len(others), total)
         return Outcome(done, others)
+
+    def _dead_among(self, asked: Sequence[str], tell: Callable[[], object]) -> dict[str, None]:
+        """Those of some ids that are dead letters now, in the order of the ids; ``tell`` is called after each call."""
+        dead: dict[str, None] = {}
+        for ids in batches(asked, LOOK):
+            states = self._inspector.statuses(ids)
+            dead.update((one, None) for one, state in zip(ids, states, strict=True) if state is Status.FAILED)
+            tell()
+        return dead
 
     def _walk_to(self, verb: Verb, wanted: dict[str, Any]) -> Iterator[int]:
         """Take those that are wanted and found among the dead letters, part by part: how many. What others take away
         meanwhile may hide some from it; they are still wanted then."""
-        walk = self.walk(Selection())
+        walk = Walk(Selection(), self._inspector.dead_letter_count())
         while walk.left > 0 and wanted:
             ids = self._inspector.dead_letter_ids(-(walk.behind + min(LOOK, walk.left)), min(LOOK, walk.left))
             found = [task_id for task_id in ids if task_id in wanted]
@@ -159,6 +170,10 @@ class Bulk:
         answers = self._broker.revive(ids, self._world.nonce())
         refused = [one for one, is_done in zip(ids, answers, strict=True) if not is_done]
         return dict(zip(refused, self._inspector.statuses(refused), strict=True)) if refused else {}
+
+
+def _nobody(*_: int) -> None:
+    """Nobody is told how far an operation is."""
 
 
 def checked_ids(task_ids: Iterable[str]) -> list[str]:

@@ -354,6 +354,43 @@ def test_what_others_hide_from_a_walk_to_ids_is_found_one_by_one(desk: Desk, mon
 
 
 @pytest.mark.usefixtures("by_ids")
+def test_no_dead_letter_is_deleted_where_only_others_are_meant(desk: Desk) -> None:
+    bury(desk, "a", "b", "c")
+    desk.submit("done")
+    desk.settle(desk.take())
+
+    outcome = desk.app.bulk.delete(["a", "done", "b"], states={Status.SUCCESS})
+
+    assert (outcome.done, outcome.others) == (1, {"a": Status.FAILED, "b": Status.FAILED})
+    assert dead(desk) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("dead_ones", "pages"), [(0, 0), (2, 0), (3, 2)])
+def test_the_list_is_read_only_for_more_than_a_few_that_are_dead_letters(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, dead_ones: int, pages: int
+) -> None:
+    monkeypatch.setattr(bulk, "_FEW", 2)
+    monkeypatch.setattr(bulk, "_SHORT", 1)
+    monkeypatch.setattr(bulk, "LOOK", 3)
+    ids = ["s1", "s2", "s3", "s4"]
+    desk.hire("w")
+    desk.submit(*ids)
+    for _ in ids:
+        desk.settle(desk.take())
+    bury(desk, *"abcdef")
+    original, read = desk.app.inspector.dead_letter_ids, []
+
+    def page(offset: int, limit: int) -> list[str]:
+        read.append(offset)
+        return original(offset, limit)
+
+    monkeypatch.setattr(desk.app.inspector, "dead_letter_ids", page)
+
+    assert desk.app.bulk.delete([*ids, *"def"[:dead_ones]]).done == 4 + dead_ones
+    assert len(read) == pages
+
+
+@pytest.mark.usefixtures("by_ids")
 def test_no_ids_are_nothing_to_do(desk: Desk) -> None:
     assert desk.app.bulk.retry([]).done == desk.app.bulk.delete([]).done == 0
 
