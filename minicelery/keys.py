@@ -61,6 +61,12 @@ SCHEMA = (
         "tenants of a list, <0..9>:<queue>; score: how many of its tasks wait for their turn",
     ),
     Pattern(
+        "elders",
+        "elders:{}",
+        "zset",
+        "ids in line in a list, <0..9>:<queue>, that had waited for their tenant's turn; score: since when",
+    ),
+    Pattern(
         "tag", "tag:{}", "zset", "ids of the tasks with a tag that are unfinished or dead letters; score: since when"
     ),
     Pattern("unique", "unique:{}", "string", "id of the task that holds a key until it starts or ends: <name>:<hash>"),
@@ -153,6 +159,10 @@ class Keys:
     def tenants(self, queue: str, priority: int) -> str:
         """The tenants whose tasks wait for their turn in a queue, with one priority."""
         return self._spell("tenants", f"{priority}:{queue}")
+
+    def elders(self, queue: str, priority: int) -> str:
+        """Those in line in a queue, with one priority, that had waited for their tenant's turn before."""
+        return self._spell("elders", f"{priority}:{queue}")
 
     def gate(self, gate: str) -> str:
         return self._spell("gate", gate)

@@ -17,7 +17,7 @@ pass_full_memory(KEYS[2])
 redis.call('LTRIM', ready, 0, -(#ids + 1))
 round.close()
 for _, one in ipairs(waiting) do
-  redis.call('HSET', key.task(one[1]), 'queue', queue)
+  redis.call('HSET', key.task(one[1]), 'queue', queue, 'since', stamp(at))
   come(one[1], queue, one[2].lane, not one[2].pass and one[2].fair, at)
 end
 ring()

@@ -393,11 +393,11 @@ local function is_front(id, name)
 end
 
 -- Makes a task its tenant's front: it is in line from now on, or where the ready list is given, at its tail. `since` is when
--- one came that has waited for its turn.
+-- one came that has waited for its turn: it may be older than those before it.
 local function stand(id, name, at, ready, since)
   local priority, queue = string.match(name, TURN)
   redis.call('HSET', key.task(id), 'status', 'PENDING', 'pass', name, 'updated_at', stamp(at))
-  if since then redis.call('HSET', key.task(id), 'since', since) end
+  if since then redis.pcall('ZADD', key.elders(priority .. ':' .. queue), since, id) end
   redis.call('HSET', key.room(name), 'out', id)
   if ready then
     emit_queued(id, queue, at)
@@ -411,20 +411,29 @@ end
 -- is written down by `close`.
 local function round_of(at)
   local MOST_STRAYS = 1000
-  local round, behind, met, places, gone, strays = {}, {}, 0, {}, {}, {}
+  local round, behind, met, places, gone, strays, left = {}, {}, 0, {}, {}, {}, {}
 
   local function look(name)
     for _ = 1, MOST_STRAYS do
       local id = redis.call('ZRANGE', key.waiting(name), places[name], places[name])[1]
       if not id then return end
       places[name] = places[name] + 1
-      local task = fields(id, 'status', 'room', 'updated_at')
+      local task = fields(id, 'status', 'room', 'since', 'created_at')
       if task and task[1] == 'WAITING' and task[2] == name then
-        behind[#behind + 1] = {id, name, task[3]}
+        behind[#behind + 1] = {id, name, task[3] or task[4]}
         return
       end
       strays[#strays + 1] = {id, name}
     end
+  end
+
+  -- One who stood in line is an elder there no more.
+  local function forget(id, name)
+    local priority, queue = string.match(name, TURN)
+    local elders = priority and key.elders(priority .. ':' .. queue)
+    if not elders or type(id) ~= 'string' then return end
+    left[elders] = left[elders] or {}
+    left[elders][#left[elders] + 1] = id
   end
 
   -- Who is next behind the end of the list, and its tenant's room; nil if nobody is.
@@ -447,17 +456,22 @@ local function round_of(at)
       if places[name] then look(name) end
     end
     if id then gone[#gone + 1] = id end
+    if id and not is_ahead then forget(id, name) end
   end
 
   -- As if the front of a room had left that is nowhere.
   function round.miss(name)
     if places[name] then return end
     places[name] = 0
+    forget(redis.pcall('HGET', key.room(name), 'out'), name)
     look(name)
   end
 
   function round.close(ready)
-    for _, id in ipairs(gone) do redis.call('HDEL', key.task(id), 'pass', 'room', 'place', 'since') end
+    for _, id in ipairs(gone) do redis.call('HDEL', key.task(id), 'pass', 'room', 'place') end
+    for elders, ids in pairs(left) do
+      for i = 1, #ids, SLICE do redis.pcall('ZREM', elders, unpack(ids, i, math.min(i + SLICE - 1, #ids))) end
+    end
     for _, one in ipairs(strays) do redis.call('ZREM', key.waiting(one[2]), one[1]) end
     local led = {}
     for i, one in ipairs(behind) do
@@ -922,26 +936,34 @@ local function ring_all(queue)
   end
 end
 
--- Since when the next task of a list waits. What a claim throws out or passes by does not count; where there is nothing else
--- for as far as this looks, the list comes first, to be cleared, and a key of another program last. One whose turn had come
--- before, and that was given back or stopped by a limit, waits since it was made: else those behind it would wait anew. One
--- that has waited for its tenant's turn waits since it came to do so; where there are such, one behind the next may have come
--- before it, and the first to have come counts.
+-- Since when a task counts as waiting that a claim may take: it came to be ready then. nil for what a claim throws out or
+-- passes by. Given the list that its tenant has it in line for, nil also if it is not.
+local function counted_since(id, at, ending)
+  local task = fields(id, 'created_at', 'status', 'expires', 'since', 'pass')
+  if not task or task[2] ~= 'PENDING' or (tonumber(task[3] or nil) or math.huge) <= at then return nil end
+  if ending and ending ~= string.gsub(task[5] or '', TURN, '%1:%2') then return nil end
+  return tonumber(string.match(task[4] or task[1], '^%d+%.?%d*$') or nil)
+end
+
+-- Since when the first to have come waits of those in line in a list: the next one, or one who had waited for its tenant's
+-- turn before it came to the tail. What a claim throws out or passes by does not count; where there is nothing else
+-- for as far as this looks, the list comes first, to be cleared, and a key of another program last.
 local function waits_since(ready, at)
-  local first, has_turns = nil, redis.call('EXISTS', key.tenants(ending_of(ready))) == 1
-  for place = 1, 20 do
+  local DEPTH, first = 20, nil
+  for place = 1, DEPTH do
     local id = redis.pcall('LINDEX', ready, -place)
     if type(id) == 'table' then return math.huge end
-    local task = id and whole(id, 'expires', 'settled', 'pass', 'since')
+    first = id and counted_since(id, at)
+    if first or not id then break end
+  end
+  local ending = ending_of(ready)
+  local elders = key.elders(ending)
+  for _ = 1, DEPTH do
+    local id = redis.pcall('ZRANGE', elders, 0, 0)[1]
     if not id then break end
-    local is_late = task and task.expires and (tonumber(task.expires) or math.huge) <= at
-    if task and task.status == 'PENDING' and not is_late then
-      local had_its_turn = task.pass or task.token ~= '0.' and task.token ~= task.settled
-      local since = tonumber(had_its_turn and task.created_at or task.updated_at)
-      if is_turn(task.pass) then since = tonumber(task.since or task.updated_at) or since end
-      first = math.min(first or since, since)
-      if not has_turns then return first end
-    end
+    local since = counted_since(id, at, ending)
+    if since then return math.min(first or since, since) end
+    redis.call('ZREM', elders, id)
   end
   return first or -math.huge
 end

@@ -18,7 +18,11 @@ for i = 1, #due, 2 do
     if tonumber(score) < at + PAUSE then stuck[#stuck + 1] = id end
   else
     gone[#gone + 1] = id
-    if is_delayed then ready[#ready + 1] = {id, task.queue, task.lane, task.fair} end
+    if is_delayed then
+      -- One that a worker has passed on, as it does not know its name, was ready before.
+      local is_new = task.status == 'RETRYING' or task.token == '0.'
+      ready[#ready + 1] = {id, task.queue, task.lane, task.fair, is_new}
+    end
   end
 end
 
@@ -27,6 +31,7 @@ call_with_all('ZREM', KEYS[1], gone)
 for _, id in ipairs(stuck) do redis.call('ZADD', KEYS[1], stamp(at + PAUSE), id) end
 for _, task in ipairs(ready) do
   redis.call('HDEL', key.task(task[1]), 'due')
+  if task[5] then redis.call('HSET', key.task(task[1]), 'since', stamp(at)) end
   come(task[1], task[2], task[3], task[4], at)
 end
 ring()

@@ -32,7 +32,7 @@ end
 for _, one in ipairs(current) do
   local id, queue, lane, tenant = one[1], one[2], one[3], one[4]
   if not part then redis.call('LREM', dead_letter, -1, id) end
-  redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce)
+  redis.call('HSET', key.task(id), 'retry_count', 0, 'revived', nonce, 'since', stamp(at))
   redis.call('HDEL', key.task(id), 'error', 'progress', 'crashes', 'solo_crashes', 'last_crash', 'lane',
     'expires')
   take_out(key.expiring(), id)

@@ -46,7 +46,7 @@ for _, one in ipairs(current) do
   local tail = ',"at":' .. when(at) .. '}'
   if state == 'SUCCESS' then
     redis.call('HSET', task, 'status', state, 'updated_at', stamp(at), 'result', body)
-    if had_failed then redis.call('HDEL', task, 'error', 'settled') end
+    if had_failed then redis.call('HDEL', task, 'error', 'settled', 'since') end
     redis.call('PEXPIRE', task, keep)
     emit(id, 'completed', head .. retry_count .. ',"result":' .. body .. tail)
   elseif state == 'FAILED' then

@@ -71,7 +71,7 @@ _TOKENS = (
         "a success keeps the notes of the failures before it",
         "finished tasks take more memory, and have an error though they succeeded",
         f"{_LUA}/settle.lua",
-        "    if had_failed then redis.call('HDEL', task, 'error', 'settled') end\n",
+        "    if had_failed then redis.call('HDEL', task, 'error', 'settled', 'since') end\n",
         "",
         (f"{_TRANSITIONS}::test_a_task_that_goes_the_straight_way_keeps_one_token_and_no_notes",),
     ),

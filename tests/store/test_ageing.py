@@ -15,6 +15,7 @@ from tests.store.conftest import SHORT, Desk
 from tests.store.test_gates import more
 
 AGEING = 90.0  # ten seconds for each step of priority
+FAILURE = '{"type":"E","message":"m","traceback":""}'
 
 
 @pytest.fixture
@@ -220,11 +221,71 @@ def test_what_comes_to_be_retried_waits_anew(desk: Desk, clock: Clock) -> None:
     desk.submit("low", priority=0)
     delivery = desk.take()
     clock.go_on(AGEING + 1)
-    desk.settle(delivery, Status.RETRYING, '{"type":"E","message":"m","traceback":""}', delay=100)
+    desk.settle(delivery, Status.RETRYING, FAILURE, delay=100)
     desk.broker.promote(early=True)
     desk.submit("high", priority=9)
 
     assert one_by_one(desk, 2) == ["high", "low"]
+
+
+def _make_ready_late(desk: Desk, clock: Clock, how: str) -> None:
+    """A task of priority 0 that was made a day ago, and comes to be ready now."""
+    desk.submit("low", priority=0, **({"delay": 86_400.0} if how == "due" else {}))
+    if how == "retried":
+        desk.settle(desk.take(), Status.RETRYING, FAILURE, delay=86_400)
+    if how == "revived":
+        desk.fail(desk.take())
+    clock.go_on(86_400)
+    if how in ("due", "retried"):
+        desk.broker.promote()
+    elif how == "revived":
+        desk.app.revive("low")
+    else:
+        desk.app.limits.move("default", "aside")
+        desk.app.limits.move("aside", "default")
+
+
+@pytest.mark.parametrize("how", ["due", "retried", "revived", "moved"])
+@pytest.mark.parametrize("given_back", [False, True])
+def test_what_comes_to_be_ready_late_counts_from_then_also_when_it_is_given_back(
+    desk: Desk, clock: Clock, how: str, given_back: bool
+) -> None:
+    _make_ready_late(desk, clock, how)
+    if given_back:
+        delivery = desk.take()
+        desk.broker.release("w", [(delivery.id, delivery.token)])
+    clock.go_on(AGEING - 1)
+    desk.submit("in-time", priority=9)
+    clock.go_on(2)
+    desk.submit("too-late", priority=9)
+
+    assert one_by_one(desk, 3) == ["in-time", "low", "too-late"]
+
+
+def test_what_a_limit_lets_go_counts_from_when_it_was_due(desk: Desk, clock: Clock) -> None:
+    limited = more(concurrency=1)[:-1] + ',"priority":"0"}'
+    desk.submit("a", more=limited)
+    first = desk.take()
+    desk.submit("b", more=limited, delay=86_400)
+    clock.go_on(86_400)
+    desk.broker.promote()
+    assert taken(desk) == []
+    desk.submit("high", priority=9)
+    desk.settle(first)
+
+    assert one_by_one(desk, 2) == ["high", "b"]
+
+
+def test_what_a_worker_passes_on_as_it_does_not_know_its_name_waits_no_time_anew(desk: Desk, clock: Clock) -> None:
+    desk.submit("low", priority=0)
+    clock.go_on(AGEING + 1)
+    delivery = desk.take()
+    desk.broker.beat({"other": '{"queues":["default"],"tasks":["add"]}'}, 60)
+    assert desk.broker.pass_on("w", delivery.id, delivery.token, FAILURE) is Status.SCHEDULED
+    desk.broker.promote(early=True)
+    desk.submit("high", priority=9)
+
+    assert one_by_one(desk, 2) == ["low", "high"]
 
 
 def test_what_a_limit_had_stopped_keeps_back_nobody_behind_it(desk: Desk, clock: Clock) -> None:

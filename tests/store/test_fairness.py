@@ -159,13 +159,16 @@ def test_with_ageing_what_waits_for_its_turn_grows_older_too(desk: Desk, monkeyp
     assert taken(desk) == ["p", "a1", "b1", "a2", "a3", "q", "r"]
 
 
-def test_with_ageing_a_tenants_delayed_task_is_as_old_as_its_due_time(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def clock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Clock:
     install(monkeypatch)
     clock = Clock(desk.app)
     desk.hire("w", lease=1e9)
     desk.app.limits.set_queue("default", ageing=9)
+    return clock
+
+
+def test_with_ageing_a_tenants_delayed_task_is_as_old_as_its_due_time(desk: Desk, clock: Clock) -> None:
     desk.submit("a1", more=of("a", priority="0"), delay=100)
     clock.go_on(95)
     desk.submit("p", priority=9)
@@ -173,6 +176,56 @@ def test_with_ageing_a_tenants_delayed_task_is_as_old_as_its_due_time(
     desk.broker.promote()
 
     assert taken(desk) == ["p", "a1"]
+
+
+def elders(desk: Desk) -> list[str]:
+    """Who counts as older than others that stand before them in the list of priority 0."""
+    return [str(task) for task in desk.app.clients.commands.zrange(desk.app.keys.elders("default", 0), 0, -1)]
+
+
+def _overtake(desk: Desk, clock: Clock) -> None:
+    """In line are p, of 8 s, and behind it a2, of 0 s, the last task of its tenant."""
+    desk.submit("a1", "a2", more=of("a", priority="0"))
+    clock.go_on(8)
+    desk.submit("p", priority=0)
+    assert desk.take().id == "a1"
+    assert elders(desk) == ["a2"]
+
+
+def test_with_ageing_the_last_of_a_tenant_counts_since_it_came_though_its_room_is_empty(
+    desk: Desk, clock: Clock
+) -> None:
+    _overtake(desk, clock)
+    clock.go_on(2)
+    desk.submit("q", priority=9)
+
+    assert taken(desk) == ["p", "a2", "q"]
+    assert elders(desk) == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "purged", "deleted", "taken", "moved"])
+def test_with_ageing_who_has_left_the_line_makes_it_no_older(desk: Desk, clock: Clock, how: str) -> None:
+    _overtake(desk, clock)
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    match how:
+        case "cancelled":
+            desk.cancel("a2")
+        case "expired":
+            commands.hset(keys.task("a2"), "expires", "1")
+        case "purged":
+            desk.app.limits.purge("default")
+            desk.submit("p2", priority=0)
+        case "deleted":
+            commands.delete(keys.task("a2"))
+        case _:  # by an older release
+            commands.lpop(keys.priority("default", 0))
+            commands.hset(keys.task("a2"), "pass", "fair/0/other/a")
+            commands.hset(keys.task("a2"), "status", "RUNNING" if how == "taken" else "PENDING")
+    clock.go_on(2)
+    desk.submit("q", priority=9)
+
+    assert desk.take().id == "q"
+    assert elders(desk) == []
 
 
 def test_a_tenant_that_was_away_comes_into_the_round_at_its_end(desk: Desk) -> None:
@@ -187,6 +240,28 @@ def test_every_thread_is_woken_for_a_batch_of_one_tenant(desk: Desk) -> None:
     flood(desk, a=5)
 
     assert desk.app.clients.commands.llen(desk.app.keys.bell("default")) == 5
+
+
+@pytest.mark.parametrize("end", ["claimed", "cancelled", "purged", "moved", "lost"])
+def test_who_leaves_a_list_leaves_no_note_that_it_was_older_than_others_there(desk: Desk, end: str) -> None:
+    commands, keys = desk.app.clients.commands, desk.app.keys
+    flood(desk, a=3)
+    assert taken(desk, 1) == ["a1"]
+    assert commands.zrange(keys.elders("default", 5), 0, -1) == ["a2"]
+    match end:
+        case "claimed":
+            taken(desk)
+        case "cancelled":
+            desk.broker.cancel(["a2", "a3"])
+        case "purged":
+            desk.app.limits.purge("default")
+        case "moved":
+            desk.app.limits.move("default", "other")
+        case _:
+            commands.delete(keys.task("a2"))
+            taken(desk)
+
+    assert commands.keys(f"{keys.prefix}elders*") == []
 
 
 # ---- whatever becomes of the one in line ------------------------------------------------------------
@@ -532,11 +607,12 @@ def test_what_stands_in_a_room_and_does_not_wait_there_holds_nobody_up(desk: Des
     desk.lawful()
 
 
-@pytest.mark.parametrize("kind", ["waiting", "room", "tenants"])
+@pytest.mark.parametrize("kind", ["waiting", "room", "tenants", "elders"])
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_key_that_another_program_has_taken_loses_no_task(desk: Desk, kind: str, when: str) -> None:
     commands, keys = desk.app.clients.commands, desk.app.keys
-    where = keys.tenants("default", 5) if kind == "tenants" else getattr(keys, kind)(ROOM.format("a"))
+    place = ("default", 5) if kind in ("tenants", "elders") else (ROOM.format("a"),)
+    where = getattr(keys, kind)(*place)
     if when == "meanwhile":
         flood(desk, a=3)
     commands.delete(where)
@@ -727,3 +803,46 @@ def test_a_queue_gives_what_turns_say_whatever_comes_and_goes(real_app: MiniCele
         assert real_app.inspector.queue_length("default") == len(line.line) + sum(map(len, line.rooms.values()))
     desk.lawful()
     assert taken(desk, count=9) == line.take(999)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_with_ageing_lists_with_turns_come_by_the_oldest_in_line(desk: Desk, clock: Clock, seed: int) -> None:
+    dice, lines, came = random.Random(seed), {0: Line(), 9: Line()}, dict[str, float]()
+    whose: dict[str, tuple[int, str]] = {}
+    held: dict[str, Delivery] = {}
+
+    def come(task: str) -> None:
+        came[task] = clock.now
+        lines[whose[task][0]].come(task, whose[task][1])
+
+    def age(priority: int) -> float:
+        """Of an ageing of 9 s, by the clock: the earliest comes first, and of two alike the higher priority."""
+        return min((came[task] for task, _ in lines[priority].line), default=1e99) - priority - priority * 1e-6
+
+    for _ in range(120):
+        clock.go_on(dice.choice((0.0, 0.5, 1.0, 3.0)))
+        match dice.choice(("submit", "submit", "claim", "claim", "cancel", "release", "retry")):
+            case "submit":
+                task = f"t{len(whose)}"
+                whose[task] = dice.choice((0, 0, 9)), dice.choice(("", "a", "a", "a", "b", "c"))
+                desk.submit(task, more=of(whose[task][1], priority=str(whose[task][0])))
+                come(task)
+            case "claim":
+                expected = lines[min(lines, key=age)].take(1)
+                deliveries = desk.claim().deliveries
+                assert [delivery.id for delivery in deliveries] == expected
+                held |= {delivery.id: delivery for delivery in deliveries}
+            case "cancel" if waiting := [task for line in lines.values() for task, _ in line.line]:
+                lines[whose[gone := dice.choice(waiting)][0]].leave(gone)
+                desk.cancel(gone)
+            case "release" if held:
+                task, delivery = held.popitem()
+                desk.broker.release("w", [(task, delivery.token)])
+                lines[whose[task][0]].line.insert(0, (task, ""))
+            case "retry" if held:
+                task, delivery = held.popitem()
+                desk.settle(delivery, Status.RETRYING, '{"type":"E","message":"m","traceback":""}')
+                desk.broker.promote(early=True)
+                come(task)
+        assert set(elders(desk)) <= {task for task, _ in lines[0].line}
+    desk.lawful()
