@@ -1,10 +1,7 @@
-"""The commands of an operator for dead letters, and for deleting; and how commands show that they are at work."""
+"""The commands of an operator for tasks that are over: listing, retrying and deleting them."""
 
-import signal
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from contextlib import suppress
+from typing import Any, BinaryIO, NoReturn
 
 import click
 
@@ -13,99 +10,11 @@ from .app import MiniCelery
 from .bulk import Outcome, Verb
 from .errors import InvalidInput, MiniCeleryError
 from .letters import Selection
+from .progress_line import shown
 from .states import Status
-from .terminal import FAILED, NOT_FOUND, with_app
+from .terminal import ids_of, ids_option, tell_others, with_app
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
-STOPPED = 130
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class Line:
-    """How far an operation is. On a terminal it is shown; Ctrl-C ends the operation behind the call that is on its way,
-    so that what it says it has done is what is done."""
-
-    def __init__(self, bar: "Bar") -> None:
-        self._bar = bar
-        self._row = bar.add_task("", total=None)
-        self.done = self.total = 0
-        self.stopping = False
-
-    def show(self, done: int, total: int) -> None:
-        """Raises ``KeyboardInterrupt`` once it was asked to stop."""
-        self.done, self.total = done, total
-        self._bar.update(self._row, completed=done, total=total)
-        if self.stopping and done < total:
-            raise KeyboardInterrupt
-
-    def stop(self, *_: object) -> None:
-        """A second time it stops at once."""
-        if self.stopping:
-            raise KeyboardInterrupt
-        self.stopping = True
-
-
-@contextmanager
-def shown(words: str) -> Iterator[Line]:
-    """A line on standard error that follows an operation, on a terminal only. If the operation ends early, it says how
-    much is done: Ctrl-C is exit code 130."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    line = Line(bar)
-    with _on_interrupt(line.stop):
-        try:
-            with bar:
-                yield line
-        except KeyboardInterrupt:
-            click.echo(f"minicelery: stopped: {_so_far(words, line)}", err=True)
-            sys.exit(STOPPED)
-        except MiniCeleryError:
-            if line.total:
-                click.echo(f"minicelery: it broke off: {_so_far(words, line)}", err=True)
-            raise
-
-
-def _so_far(words: str, line: Line) -> str:
-    return f"{words} {line.done:,} of {line.total:,}; what is done stays done"
-
-
-@contextmanager
-def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
-    try:
-        before = signal.signal(signal.SIGINT, handler)
-    except ValueError:  # no main thread, no signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def ids_of(task_ids: tuple[str, ...], lines: BinaryIO | None) -> list[str]:
-    """Ids as arguments, and from a file, one a line."""
-    read = (line.decode("utf-8", "surrogateescape").strip() for line in lines or ())
-    return [*task_ids, *filter(None, read)]
-
-
-ids_option = click.option(
-    "--ids", "lines", type=click.File("rb"), metavar="FILE", help="Further ids, one a line; - is standard input."
-)
-
-
-def tell_others(others: Iterable[tuple[str, Status | None]]) -> NoReturn:
-    """Name those that it could not be done to, and end the command: 1 if there are any, 4 if some are unknown."""
-    states = set()
-    for task_id, state in others:
-        states.add(state)
-        click.echo(f"minicelery: {task_id} is {state}" if state else f"minicelery: no task '{task_id}'", err=True)
-    sys.exit(NOT_FOUND if None in states else FAILED if states else 0)
 
 
 def _age(_: Any, __: Any, text: str | None) -> float | None:

@@ -11,7 +11,7 @@ import click
 from . import codec, events, logs
 from .app import MiniCelery, read_config
 from .batch import gather
-from .bulk_commands import dead, delete, shown
+from .bulk_commands import dead, delete
 from .call_flags import blamed, of_a_call, of_the_call
 from .config import Config
 from .controls import limits, move, pause, purge, resume
@@ -19,6 +19,7 @@ from .errors import InvalidInput, RedisUnavailable
 from .loading import load_app
 from .lock_commands import locks
 from .operations import cancel, doctor, queues
+from .progress_line import shown
 from .schedule_commands import schedules
 from .terminal import (
     Group,

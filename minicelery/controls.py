@@ -6,9 +6,9 @@ import click
 
 from . import codec
 from .app import MiniCelery
-from .bulk_commands import shown
 from .errors import InvalidInput
 from .limits import described
+from .progress_line import shown
 from .terminal import with_app
 
 

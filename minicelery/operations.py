@@ -9,11 +9,11 @@ import click
 
 from . import server
 from .app import MiniCelery
-from .bulk_commands import ids_of, ids_option, shown, tell_others
 from .doctor import Repair
 from .errors import ForeignData, InvalidInput
+from .progress_line import shown
 from .states import Status
-from .terminal import FAILED, UNREACHABLE, with_app
+from .terminal import FAILED, UNREACHABLE, ids_of, ids_option, tell_others, with_app
 
 
 @click.command()

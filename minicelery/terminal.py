@@ -1,9 +1,9 @@
-"""What all commands share: the options that name the application and Redis, and errors as lines and exit codes."""
+"""What commands share: the options that name the application, Redis and ids, and errors as lines and exit codes."""
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, NoReturn
 
 import click
 
@@ -27,8 +27,9 @@ from .errors import (
     UnknownTask,
 )
 from .loading import load_app
+from .states import Status
 
-FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 124
+FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT, STOPPED = 1, 2, 3, 4, 124, 130
 
 _EXIT_CODES: list[tuple[type[MiniCeleryError], int]] = [
     (TaskFailed, FAILED),
@@ -114,6 +115,26 @@ def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
     loaded.__name__ = command.__name__
     loaded.__click_params__ = [*getattr(command, "__click_params__", []), *loaded.__click_params__]  # type: ignore[attr-defined]
     return loaded
+
+
+def ids_of(task_ids: tuple[str, ...], lines: BinaryIO | None) -> list[str]:
+    """Ids as arguments, and from a file, one a line."""
+    read = (line.decode("utf-8", "surrogateescape").strip() for line in lines or ())
+    return [*task_ids, *filter(None, read)]
+
+
+ids_option = click.option(
+    "--ids", "lines", type=click.File("rb"), metavar="FILE", help="Further ids, one a line; - is standard input."
+)
+
+
+def tell_others(others: Iterable[tuple[str, Status | None]]) -> NoReturn:
+    """Name those that it could not be done to, and end the command: 1 if there are any, 4 if some are unknown."""
+    states = set()
+    for task_id, state in others:
+        states.add(state)
+        click.echo(f"minicelery: {task_id} is {state}" if state else f"minicelery: no task '{task_id}'", err=True)
+    sys.exit(NOT_FOUND if None in states else FAILED if states else 0)
 
 
 def value_of(text: str) -> Any:

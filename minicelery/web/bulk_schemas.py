@@ -14,8 +14,6 @@ from .schemas import Cancel, Number, Whole, YesNo
 MOST_IDS = 10_000
 #: Ids of dead letters that one request looks at, if it asks for no other number, and at most.
 LIMIT, MOST_LIMIT = 10_000, 100_000
-#: Tasks of a queue that one request purges or moves, at most.
-MOST_READY = 100_000
 
 
 def _refusal(rule: str) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import marshmallow as ma
 from ..options import MOST_SLOTS
 from ..queue_settings import LONGEST_AGEING, SHORTEST_AGEING
 from ..states import Status
-from .bulk_schemas import MOST_READY
 from .schemas import Number, Whole
+
+#: Tasks of a queue that one request purges or moves, at most.
+MOST_READY = 100_000
 
 
 def _words(description: str) -> ma.fields.String:

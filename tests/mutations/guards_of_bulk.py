@@ -141,11 +141,11 @@ GUARDS_OF_BULK = (
     Mutation(
         "Ctrl-C breaks a call off in the middle",
         "nobody knows how much is done",
-        "minicelery/bulk_commands.py",
+        "minicelery/progress_line.py",
         "        if self.stopping:\n            raise KeyboardInterrupt\n        self.stopping = True",
         "        raise KeyboardInterrupt",
         (
-            "unit/test_bulk_commands.py::test_ctrl_c_ends_an_operation_behind_the_call_that_is_on_its_way_and_tells_how_much_is_done",
+            "unit/test_progress_line.py::test_ctrl_c_ends_an_operation_behind_the_call_that_is_on_its_way_and_tells_how_much_is_done",
         ),
     ),
 )

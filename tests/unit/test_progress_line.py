@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from minicelery.bulk_commands import STOPPED, shown
 from minicelery.errors import RedisUnavailable
+from minicelery.progress_line import shown
+from minicelery.terminal import STOPPED
 
 
 def test_elsewhere_than_on_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
