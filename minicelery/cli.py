@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +14,7 @@ from .bulk_commands import dead, delete
 from .call_flags import blamed, of_a_call, of_the_call
 from .config import Config
 from .controls import limits, move, pause, purge, resume
+from .dispatch import Sent
 from .errors import InvalidInput, RedisUnavailable
 from .loading import load_app
 from .lock_commands import locks
@@ -154,7 +154,8 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
     """Submit the tasks of a file, a JSON object a line as of POST /tasks; - is standard input.
 
     Nothing is submitted if a line is wrong. Prints the ids, in the order of the lines. If Redis goes away in between,
-    prints those of the tasks that are there for certain; with a task_id in each line the whole file can be repeated.
+    or at Ctrl-C, prints those of the tasks that are there for certain; some hundred behind these may be there, too.
+    With a task_id in each line the whole file can be repeated; without one, what is not unique is submitted once more.
     """
     from .web.requests import submission_of  # brings Flask along
 
@@ -164,15 +165,20 @@ def enqueue_many(app: MiniCelery, lines: BinaryIO) -> None:
         lambda one: app.message(**submission_of(codec.decode_foreign(one[1]))),
         lambda place: f"line {filled[place][0]}",
     )
+    sent: list[Sent] = []
     try:
         with shown("submitting") as line:
-            results = [result for result, _ in app.sender.send_many(messages, line.show)]
+            app.sender.send_many(messages, line.show, sent)
     except RedisUnavailable as error:
-        _print_ids(error.submitted)
         error.task_id = None  # a line has no option for it
         raise
-    _print_ids(results)
-    if duplicates := sum(result.duplicate for result in results):
+    except SystemExit:
+        click.echo("It is safe to repeat the lines that have a task_id.", err=True)
+        raise
+    finally:
+        for result, _ in sent:
+            click.echo(result.id)
+    if duplicates := sum(result.duplicate for result, _ in sent):
         click.echo(f"minicelery: {duplicates} of these calls were the same as earlier ones", err=True)
 
 
@@ -191,11 +197,6 @@ def why(app: MiniCelery, task_id: str) -> None:
     """Print why a task has not begun yet, a reason a line."""
     for reason in app.why(task_id).reasons:
         click.echo(reason)
-
-
-def _print_ids(results: Iterable[Any]) -> None:
-    for result in results:
-        click.echo(result.id)
 
 
 def _print_json(value: Any) -> None:

@@ -54,16 +54,18 @@ class Dispatch:
             raise TaskIdTaken(_taken_words([message.id]), "/task_id")
         return self._sent(message, answer)
 
-    def send_many(self, messages: Iterable[Message], progress: Progress | None = None) -> list[Sent]:
+    def send_many(
+        self, messages: Iterable[Message], progress: Progress | None = None, into: list[Sent] | None = None
+    ) -> list[Sent]:
         """Submit messages in batches, each on its way before the one in front of it is answered.
 
         Raises ``TaskIdTaken`` where ids belong to other tasks; all others are submitted. A ``RedisUnavailable`` has the
         handles of what was submitted before it in ``submitted``: of the batch that it met, and of the next one, all may
         be there or none, and of those behind them nothing is. Where a batch has to be sent again, the next one may
-        come before it.
+        come before it. ``into`` is an empty list that takes what is answered, for who ends it early.
         """
         waiting = list(messages)
-        sent: list[Sent] = []
+        sent: list[Sent] = [] if into is None else into
         taken: list[int] = []
         answers = self._answers(waiting)
         try:

@@ -90,8 +90,11 @@ class EagerSender:
             self._records[message.id] = record
         return AsyncResult(message.id, self), record.status
 
-    def send_many(self, messages: Iterable[Message], progress: Progress | None = None) -> list[Sent]:
-        sent = [self.send(message) for message in messages]
+    def send_many(
+        self, messages: Iterable[Message], progress: Progress | None = None, into: list[Sent] | None = None
+    ) -> list[Sent]:
+        sent = [] if into is None else into
+        sent.extend(self.send(message) for message in messages)
         if progress and sent:
             progress(len(sent), len(sent))
         return sent

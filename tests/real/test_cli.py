@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from click.testing import CliRunner, Result
 
-from minicelery import MiniCelery
+from minicelery import MiniCelery, terminal
+from minicelery.cli import main
 from minicelery.embedded import EmbeddedServer, free_port
+from minicelery.progress_line import Line
 from minicelery.testing import drain
 from tests.real.conftest import Crew
 from tests.stack import ROOT
@@ -29,6 +32,13 @@ def run(crew: Crew) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def inside(tasks: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """As ``run``, in this process."""
+    monkeypatch.setattr(terminal, "load_app", lambda _: tasks)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
 
 
 @dataclass
@@ -129,6 +139,40 @@ def test_lines_that_could_not_be_submitted_are_told_from_those_that_were(run: Ru
     assert done.returncode == 3
     assert 0 < there < 1500
     assert f"Of 1500 tasks {there} are there for certain" in done.stderr
+
+
+def test_ctrl_c_prints_the_ids_of_the_lines_that_are_submitted(
+    inside: Callable[..., Result], tasks: MiniCelery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def show(line: Line, done: int, total: int) -> None:
+        line.stop()
+        shown(line, done, total)
+
+    shown = Line.show
+    monkeypatch.setattr(Line, "show", show)
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"name": "add", "args": [1, 1]}\n' * 900)
+
+    done = inside("enqueue-many", str(file))
+
+    ids = done.stdout.split()
+    assert (done.exit_code, len(ids)) == (130, 200)
+    assert "stopped: submitting 200 of 900; what is done stays done" in done.stderr
+    assert "safe to repeat the lines that have a task_id" in done.stderr
+    assert set(ids) <= set(tasks.inspector.task_ids())
+
+
+def test_a_line_whose_id_another_task_has_keeps_no_other_id_from_being_printed(
+    inside: Callable[..., Result], tmp_path: Path
+) -> None:
+    inside("enqueue", "add", "1", "1", "--task-id", "taken")
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(f'{{"name": "add", "args": [2, 2], "task_id": "{x}"}}\n' for x in ("a", "taken", "b")))
+
+    done = inside("enqueue-many", str(file))
+
+    assert (done.exit_code, done.stdout.split()) == (2, ["a", "b"])
+    assert "another task already has the id taken" in done.stderr
 
 
 def test_negative_numbers_are_arguments_and_no_options(run: Run, crew: Crew) -> None:
