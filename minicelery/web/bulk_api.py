@@ -1,4 +1,8 @@
-"""The HTTP API for cancelling, retrying and deleting by the thousand. No request does more than so much."""
+"""The HTTP API for cancelling, retrying and deleting by the thousand.
+
+No request takes more than so many ids, or looks at more than so many tasks of a tag or a selection. To retry or delete
+many dead letters by ids it reads their list where it is long, to its end if need be: 0.6 s for a million.
+"""
 
 from typing import Any
 
@@ -37,10 +41,13 @@ def cancel_many() -> Response:
 def _cancelled_tagged(tag: str, interrupt: bool, limit: int = schemas.LIMIT, cursor: str = "0") -> Response:
     """Cancel the next ones of a tag; whoever asked goes on with the cursor."""
     place, looked, done = _scan_cursor(cursor), 0, 0
+    seen: set[str] = set()
     while looked < limit:
-        place, ids = celery().inspector.tagged_part(check_name(tag, "/tag"), place)
+        place, found = celery().inspector.tagged_part(check_name(tag, "/tag"), place)
+        ids = [one for one in dict.fromkeys(found) if one not in seen]
         done += celery().cancel(ids, interrupt=interrupt).count(Status.CANCELLED)
-        looked += len(ids)
+        seen.update(ids)
+        looked += len(found)
         if not place:
             return answer({"cancelled": done})
     return answer({"cancelled": done, "left": celery().inspector.tagged_count(tag), "cursor": str(place)})

@@ -152,6 +152,16 @@ def test_a_tag_with_many_tasks_is_cancelled_by_several_requests(http: FlaskClien
     assert drain(app) == 0
 
 
+def test_a_task_that_is_seen_twice_under_its_tag_counts_once(
+    http: FlaskClient, app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.submit_many(app.tasks.find("add").s(1, 1).set(tags=["x"], task_id=task) for task in "abc")
+    parts = {0: (7, ["a", "b", "a"]), 7: (0, ["b", "c"])}
+    monkeypatch.setattr(app.inspector, "tagged_part", lambda _, cursor: parts[cursor])
+
+    assert answered(http, "/tasks/cancel", tag="x") == {"cancelled": 3}
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
