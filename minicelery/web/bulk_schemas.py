@@ -8,7 +8,7 @@ from marshmallow import validate
 
 from ..letters import LONGEST_AGE
 from ..states import Status
-from .schemas import Cancel, Number, Whole, YesNo
+from .schemas import Cancel, Number, Whole, YesNo, refusal
 
 #: Ids that a request may name.
 MOST_IDS = 10_000
@@ -16,22 +16,18 @@ MOST_IDS = 10_000
 LIMIT, MOST_LIMIT = 10_000, 100_000
 
 
-def _refusal(rule: str) -> dict[str, Any]:
-    return {"invalid": rule, "null": rule}
-
-
 def _ids(**more: Any) -> ma.fields.List[Any]:
     return ma.fields.List(
-        ma.fields.String(error_messages=_refusal("give a string")),
+        ma.fields.String(error_messages=refusal("give a string")),
         validate=validate.Length(1, MOST_IDS, error=f"give 1 to {MOST_IDS} ids"),
-        error_messages={**_refusal("give a list"), "required": "required: a list of ids"},
+        error_messages={**refusal("give a list"), "required": "required: a list of ids"},
         metadata={"minItems": 1, "maxItems": MOST_IDS},
         **more,
     )
 
 
 def _text(description: str) -> ma.fields.String:
-    return ma.fields.String(error_messages=_refusal("give a string"), metadata={"description": description})
+    return ma.fields.String(error_messages=refusal("give a string"), metadata={"description": description})
 
 
 def _age(description: str) -> Number:

@@ -5,7 +5,7 @@ import marshmallow as ma
 from ..options import MOST_SLOTS
 from ..queue_settings import LONGEST_AGEING, SHORTEST_AGEING
 from ..states import Status
-from .schemas import Number, Whole
+from .schemas import Number, Whole, refusal
 
 #: Tasks of a queue that one request purges or moves, at most.
 MOST_READY = 100_000
@@ -13,7 +13,7 @@ MOST_READY = 100_000
 
 def _words(description: str) -> ma.fields.String:
     return ma.fields.String(
-        load_default="", error_messages={"invalid": "give a string"}, metadata={"description": description}
+        load_default="", error_messages=refusal("give a string"), metadata={"description": description}
     )
 
 
@@ -85,9 +85,7 @@ class QueueLimits(ma.Schema):
 class TaskLimits(ma.Schema):
     """Limits of the tasks of one name; what is left out stays as it is."""
 
-    rate_limit = ma.fields.String(
-        error_messages={"invalid": "give a rate, such as '100/m'"}, metadata={"example": "100/m"}
-    )
+    rate_limit = ma.fields.String(error_messages=refusal("give a rate, such as '100/m'"), metadata={"example": "100/m"})
     concurrency = Whole(1, MOST_SLOTS)
 
 
@@ -96,7 +94,7 @@ class Purging(ma.Schema):
 
     confirm = ma.fields.String(
         required=True,
-        error_messages={"required": "give the name of the queue once more", "invalid": "give the name of the queue"},
+        error_messages={"required": "give the name of the queue once more", **refusal("give the name of the queue")},
         metadata={"description": "The name of the queue once more."},
     )
     limit = _limit()
@@ -114,7 +112,7 @@ class Moving(ma.Schema):
 
     to = ma.fields.String(
         required=True,
-        error_messages={"required": "required: the queue that they go to", "invalid": "give the name of a queue"},
+        error_messages={"required": "required: the queue that they go to", **refusal("give the name of a queue")},
     )
     limit = _limit()
 

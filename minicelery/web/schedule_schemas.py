@@ -9,9 +9,9 @@ from ..cron import LONGEST_EVERY, SHORTEST_EVERY
 from ..schedule import MOST_MISSED, Missed, Origin
 from ..schedules import MOST_PREVIEWED
 from ..states import Status
-from .schemas import Submission, Whole
+from .schemas import Submission, Whole, refusal
 
-_STRING: dict[str, Any] = {"invalid": "give a string", "null": "give a string"}
+_STRING: dict[str, Any] = refusal("give a string")
 
 
 def _moment(description: str) -> ma.fields.String:
@@ -63,7 +63,11 @@ class Previewed(ma.Schema):
 class ScheduleChange(_When):
     """What is to change of a schedule; the rest stays as it is."""
 
-    task = ma.fields.Nested(Submission, metadata={"description": "As of POST /tasks, without task_id, countdown, eta."})
+    task = ma.fields.Nested(
+        Submission,
+        error_messages={"null": "give an object"},
+        metadata={"description": "As of POST /tasks, without task_id, countdown, eta."},
+    )
     missed = ma.fields.String(
         allow_none=True,
         validate=validate.OneOf([*Missed], error="use skip, once or all"),
@@ -82,7 +86,7 @@ class NewSchedule(ScheduleChange):
     task = ma.fields.Nested(
         Submission,
         required=True,
-        error_messages={"required": "required: what is to be sent"},
+        error_messages={"required": "required: what is to be sent", "null": "give an object"},
         metadata={"description": "As of POST /tasks, without task_id, countdown, eta."},
     )
 

@@ -18,7 +18,7 @@ class Number(ma.fields.Float):
 
     def __init__(self, low: float, high: float, **more: Any) -> None:
         rule = f"give a number from {low:g} to {high:.0f}"
-        super().__init__(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule}, **more)
+        super().__init__(validate=validate.Range(low, high, error=rule), error_messages=refusal(rule), **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -31,7 +31,7 @@ class Whole(ma.fields.Integer):
 
     def __init__(self, low: int, high: int, **more: Any) -> None:
         rule = f"give a whole number from {low} to {high}"
-        super().__init__(validate=validate.Range(low, high, error=rule), error_messages={"invalid": rule}, **more)
+        super().__init__(validate=validate.Range(low, high, error=rule), error_messages=refusal(rule), **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -43,7 +43,7 @@ class YesNo(ma.fields.Boolean):
     """A JSON boolean; 1 and "yes" are refused."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(error_messages=_refusal("give true or false"), **more)
+        super().__init__(error_messages=refusal("give true or false"), **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -51,7 +51,7 @@ class YesNo(ma.fields.Boolean):
         return value
 
 
-def _refusal(rule: str) -> dict[str, Any]:
+def refusal(rule: str) -> dict[str, Any]:
     """What is said of a value of a wrong type, null included."""
     return {"invalid": rule, "null": rule}
 
@@ -97,8 +97,7 @@ class Submission(ma.Schema):
         required=True,
         error_messages={
             "required": "required: the name of a task",
-            "invalid": "give a string",
-            "null": "give a string",
+            **refusal("give a string"),
         },
         metadata={"description": "A registered task.", "example": "add"},
     )
@@ -145,7 +144,7 @@ class Submission(ma.Schema):
         },
     )
     tags = ma.fields.List(
-        ma.fields.String(error_messages=_refusal("give a string")),
+        ma.fields.String(error_messages=refusal("give a string")),
         allow_none=True,
         error_messages={"invalid": "give a list"},
         metadata={"description": "Names under which tasks can be cancelled together.", "maxItems": MOST_TAGS},
@@ -190,7 +189,8 @@ class Submissions(ma.fields.List[Any]):
     MOST_FAULTS = 20
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(ma.fields.Nested(Submission), error_messages={"invalid": "give a list"}, **more)
+        one = ma.fields.Nested(Submission, error_messages={"null": "give an object"})
+        super().__init__(one, error_messages=refusal("give a list"), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list):

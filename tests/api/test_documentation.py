@@ -1,7 +1,11 @@
 """The OpenAPI document and its page."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
+import marshmallow as ma
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -29,6 +33,23 @@ def test_the_document_is_openapi_with_the_schemas_of_requests_and_answers(http: 
     assert set(document["paths"]["/tasks"]["post"]["responses"]) >= {"202", "400", "403", "413", "415", "422", "503"}
     assert "403" in document["paths"]["/queue/dead-letter/{task_id}"]["delete"]["responses"]
     assert "task_id" in document["components"]["schemas"]["Problem"]["properties"]
+
+
+def _fields(fields: dict[str, ma.fields.Field[Any]], pointer: str = "") -> Iterator[tuple[str, ma.fields.Field[Any]]]:
+    """The fields of a schema, and those within them, by their pointers."""
+    for name, field in fields.items():
+        yield f"{pointer}/{name}", field
+        inner = {"0": field.inner} if isinstance(field, ma.fields.List) else {}
+        yield from _fields(field.schema.fields if isinstance(field, ma.fields.Nested) else inner, f"{pointer}/{name}")
+
+
+@pytest.mark.parametrize("body", [op.body for op in OPERATIONS if op.body])
+def test_of_a_field_that_is_null_it_is_said_what_it_should_be(body: type[ma.Schema]) -> None:
+    for pointer, field in _fields(body().fields):
+        if not field.allow_none:
+            with pytest.raises(ma.ValidationError) as refused:
+                field.deserialize(None)
+            assert "give " in str(refused.value), pointer
 
 
 def test_the_document_tells_which_routes_take_an_idempotency_key(http: FlaskClient) -> None:
