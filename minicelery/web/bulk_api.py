@@ -131,6 +131,7 @@ OPERATIONS = (
         200,
         schemas.RetriedDead,
         schemas.RetryingDead,
+        bare=True,
         problems=_PROBLEMS,
     ),
     Operation(

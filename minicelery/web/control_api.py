@@ -137,7 +137,14 @@ OPERATIONS = (
     Operation("get", "/tasks/{task_id}/why", "Tell why a task waits", 200, schemas.Why, problems=(404, 503)),
     Operation("get", "/limits", "List all limits and pauses that are set", 200, schemas.Controls, problems=(503,)),
     Operation(
-        "post", "/queues/{name}/pause", "Pause a queue", 200, schemas.ControlState, schemas.Pausing, problems=_PROBLEMS
+        "post",
+        "/queues/{name}/pause",
+        "Pause a queue",
+        200,
+        schemas.ControlState,
+        schemas.Pausing,
+        bare=True,
+        problems=_PROBLEMS,
     ),
     Operation("post", "/queues/{name}/resume", "Resume a queue", 200, schemas.ControlState, problems=(403, 422, 503)),
     Operation(
@@ -182,6 +189,7 @@ OPERATIONS = (
         200,
         schemas.ControlState,
         schemas.Pausing,
+        bare=True,
         problems=_PROBLEMS,
     ),
     Operation(

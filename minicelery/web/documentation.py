@@ -45,6 +45,7 @@ OPERATIONS = (
         200,
         schemas.Cancelled,
         body=schemas.Cancel,
+        bare=True,
         problems=(400, 403, 404, 409, 413, 415, 422, 503),
     ),
     Operation("get", "/tasks/{task_id}", "Read a task", 200, schemas.TaskState, problems=(404, 503)),
@@ -150,7 +151,8 @@ def _describe(operation: Operation) -> dict[str, Any]:
         responses[str(status)] = _json(HTTPStatus(status).phrase + ".", schemas.Problem, problems.CONTENT_TYPE)
     described = {"summary": operation.summary, "parameters": parameters, "responses": responses}
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": operation.body}}}
+        content = {"application/json": {"schema": operation.body}}
+        described["requestBody"] = {"required": not operation.bare, "content": content}
     return described
 
 

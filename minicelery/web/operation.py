@@ -19,3 +19,4 @@ class Operation:
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = field(default=())
     takes_key: bool = False  #: the header Idempotency-Key
+    bare: bool = False  #: its body may be left out

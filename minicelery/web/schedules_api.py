@@ -43,6 +43,7 @@ OPERATIONS = (
         200,
         ScheduleState,
         body=ScheduleChange,
+        bare=True,
         problems=(400, 403, 404, 409, 413, 415, 422, 503),
     ),
     Operation("delete", "/schedules/{name}", "Delete a schedule", 204, problems=(403, 404, 409, 503)),

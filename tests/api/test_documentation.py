@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from minicelery import MiniCelery
 from minicelery.web.documentation import OPERATIONS
 
 
@@ -50,6 +51,20 @@ def test_of_a_field_that_is_null_it_is_said_what_it_should_be(body: type[ma.Sche
             with pytest.raises(ma.ValidationError) as refused:
                 field.deserialize(None)
             assert "give " in str(refused.value), pointer
+
+
+def test_the_document_tells_which_bodies_may_be_left_out(http: FlaskClient, app: MiniCelery) -> None:
+    app.schedules.add("it", app.tasks.find("add").s(1, 2), every=60)
+    told = http.get("/openapi.json").json["paths"]
+    required = {}
+    answered = {}
+    for operation in OPERATIONS:
+        if operation.body:
+            path = operation.path.replace("{name}", "it")
+            required[path] = told[operation.path][operation.method]["requestBody"]["required"]
+            answered[path] = http.open(path, method=operation.method.upper()).status_code
+
+    assert {path: status in (415, 422) for path, status in answered.items()} == required
 
 
 def test_the_document_tells_which_routes_take_an_idempotency_key(http: FlaskClient) -> None:
