@@ -44,6 +44,11 @@ class QueueSettings:
         return cls(int(concurrency) if concurrency else None, float(ageing) if ageing else None)
 
 
+def facts_of(texts: Mapping[str, str]) -> list[str]:
+    """What a worker's info has of them under ``settings``, by which Redis knows that a live worker says so."""
+    return [f"queue/{name} {text}" for name, text in texts.items()]
+
+
 class QueueDeclarations:
     """What the code of an application says of queues, by their names."""
 

@@ -12,6 +12,7 @@ from .app import MiniCelery
 from .clock import utc
 from .handover import Claim, Settlement
 from .message import Delivery
+from .queue_settings import facts_of
 from .recovery import LOST
 from .states import Status
 
@@ -153,7 +154,7 @@ class SimulatedWorker:
         return self._app.inspector.orders([(delivery.id, delivery.token)]) != [None]
 
     def _beat(self, lease: float) -> None:
-        self._app.broker.beat({self._id: codec.encode(self._facts)}, lease)
+        self._app.broker.beat({self._id: codec.encode(self._facts)}, lease, self._app.queues.texts())
 
     def _describe(self) -> dict[str, object]:
         app = self._app
@@ -166,6 +167,7 @@ class SimulatedWorker:
             "quarantine": False,
             "tasks": sorted(task.name for task in app.tasks),
             "schedules": [f"{one.name} {one.version}" for one in app.periodics],
+            "settings": facts_of(app.queues.texts()),
             "machine": "",
             "processes": [],
         }

@@ -14,6 +14,7 @@ from .handover import Claim, Settlement
 from .keys import NORMAL_PRIORITY
 from .message import Delivery, Idempotency, Message
 from .outcome import Outcome
+from .queue_settings import facts_of
 from .record import TaskRecord
 from .result import AsyncResult
 from .simulated_worker import Run
@@ -50,7 +51,8 @@ def drain(app: MiniCelery, *, early: bool = False) -> int:
     them at once, retries included. Isolated tasks run here, too, and no limit of time or memory is kept.
     """
     worker, runs = f"drain-{app.world.nonce()}", 0
-    app.broker.beat({worker: "{}"}, _LEASE)
+    said = app.queues.texts()
+    app.broker.beat({worker: codec.encode({"settings": facts_of(said)})}, _LEASE, said)
     try:
         for number in range(1, 1_000_000):
             app.broker.expire()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .. import identity, logs, schedule
+from .. import identity, logs, queue_settings, schedule
 from ..agenda import Agenda
 from ..broker import Broker
 from ..config import Config
@@ -284,7 +284,7 @@ def _facts(child: Running, hello: Hello) -> dict[str, object]:
         "quarantine": child.quarantine,
         "tasks": hello.tasks,
         "schedules": [f"{one['name']} {one['version']}" for one in hello.schedules],
-        "settings": [f"queue/{name} {text}" for name, text in hello.queue_settings.items()],
+        "settings": queue_settings.facts_of(hello.queue_settings),
         "machine": identity.machine(),
         "processes": [identity.mark(os.getpid()), child.mark],
     }

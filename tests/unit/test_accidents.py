@@ -97,6 +97,18 @@ def test_a_slot_of_a_lost_worker_comes_back_with_its_lease(shop: MiniCelery, sim
     assert len(sim.advance("15s")) == 2
 
 
+def test_a_slot_of_a_queue_of_the_code_comes_back_with_its_lease(shop: MiniCelery) -> None:
+    shop.queue("narrow", concurrency=1)
+    with simulated(shop) as sim:
+        for number in range(2):
+            shop.tasks.find("note").apply_async((number,), queue="narrow")
+        sim.kill_worker(after="claim")
+
+        assert sim.run() == []
+        assert {record.status for record in sim.waiting} == {Status.RUNNING, Status.PENDING}
+        assert len(sim.advance("15s")) == 2
+
+
 def test_an_accident_befalls_the_task_that_is_named(shop: MiniCelery, sim: Simulation, called: list[int]) -> None:
     sim.kill_worker(after="claim", task="note")
     shop.tasks.find("other").delay()

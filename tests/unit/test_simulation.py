@@ -288,6 +288,28 @@ def test_a_schedule_that_is_made_at_run_time_fires_until_it_is_paused(shop: Mini
 # ---- limits, keys and locks ---------------------------------------------------------------------
 
 
+def test_what_has_waited_long_goes_ahead_in_a_queue_that_ages(shop: MiniCelery, sim: Simulation) -> None:
+    shop.queue("ageing", ageing=60)
+    add = shop.tasks.find("add")
+    old = add.apply_async((1, 2), queue="ageing", priority=0)
+    sim.sleep("2m")
+    new = add.apply_async((1, 2), queue="ageing", priority=9)
+
+    assert [run.task_id for run in sim.run()] == [old.id, new.id]
+
+
+def test_what_the_code_says_of_queues_is_said_for_as_long_as_its_worker_lives(
+    shop: MiniCelery, sim: Simulation
+) -> None:
+    shop.queue("narrow", concurrency=3)
+    sim.kill_worker(after="claim", lost="process")
+    shop.tasks.find("add").delay(1, 2)
+    sim.advance("1h")
+
+    assert shop.inspector.queue_settings() == {"narrow": "3:"}
+    assert "queue/narrow 3:" in str(shop.inspector.workers())
+
+
 def test_a_rate_spreads_the_starts(shop: MiniCelery, sim: Simulation) -> None:
     @shop.task(rate_limit="6/m")
     def mail() -> None: ...

@@ -116,3 +116,18 @@ def test_isolated_tasks_run_in_the_caller(shop: MiniCelery) -> None:
     later = pid.delay()
     drain(shop)
     assert later.get(timeout=0) == os.getpid()
+
+
+def test_drain_keeps_what_the_code_says_of_queues(fake_app: MiniCelery) -> None:
+    fake_app.queue("slow", concurrency=2, ageing=60)
+    seen: list[object] = []
+
+    @fake_app.task(queue="slow")
+    def look() -> None:
+        seen.append(fake_app.inspector.queue_settings())
+        seen.append("queue/slow 2:60.000" in str(fake_app.inspector.workers()))
+
+    look.delay()
+    drain(fake_app)
+
+    assert seen == [{"slow": "2:60.000"}, True]
