@@ -92,7 +92,7 @@ class Locks:
                     request = replace(request, nonce=self.world.nonce())
                 if now >= until:
                     return None
-                self._wait_for_bell(request, min(wait, until - now, _PLACE_RENEWAL))
+                self._wait(request, wait, until - now)
         except BaseException:
             self._give_up(request)
             raise
@@ -101,6 +101,10 @@ class Locks:
         sent = self.world.monotonic()
         token, wait = self._store.lock_acquire(request, _PLACE if sent < until else 0.0)
         return (None if token is None else Holding(request.name, request.nonce, token, request.ttl, sent)), wait
+
+    def _wait(self, request: Request, wait: float, left: float) -> None:
+        """Until another look makes sense: in ``wait`` seconds at the latest, of which the caller has ``left``."""
+        self._wait_for_bell(request, min(wait, left, _PLACE_RENEWAL))
 
     def _wait_for_bell(self, request: Request, seconds: float) -> None:
         """A ring only says that another look makes sense, so a lost one costs no more than the wait."""

@@ -21,8 +21,6 @@ from .connection import Client, Clients
 from .errors import SimulationError
 
 _CALL = re.compile(rb"\$7\r\nEVALSHA\r\n\$40\r\n([0-9a-f]{40})\r\n")
-#: Waits for the same thing in vain, one after the other, after which it is an error.
-_MOST_WAITS = 1000
 
 Way = Literal["request", "reply"]
 
@@ -62,7 +60,6 @@ class Memory(FakeServer):
         self.dbs = defaultdict(lambda: _Keyspace(self))
         self.losses: list[Loss] = []
         self.owed = 0.0
-        self.waits, self.waited_for = 0, b""
         self.lua: _Lua | None = None
         self.in_view: tuple[bytes, ...] = ()
         self.made: set[bytes] = set()
@@ -123,15 +120,6 @@ class Memory(FakeServer):
     def pay(self) -> None:
         """Let the time pass that a command has waited in vain."""
         owed, self.owed = self.owed, 0.0
-        if not owed:
-            return
-        self.waits += 1
-        if self.waits > _MOST_WAITS:
-            self.waits = 0
-            raise SimulationError(
-                "this waits for something that nobody brings, such as a lock of its own caller: in a simulation one "
-                "thing is done after the other. Give back what it waits for, or give it a timeout"
-            )
         self.clock.sleep(owed)
 
 
@@ -211,11 +199,6 @@ class _Socket(FakeSocket):
 
     def time(self) -> list[bytes]:
         return [b"%d" % part for part in self._server.clock.microseconds()]
-
-    def brpop(self, *args: bytes) -> Any:
-        if args[0] != self._server.waited_for:
-            self._server.waits, self._server.waited_for = 0, args[0]
-        return super().brpop(*args)
 
     def _blocking(
         self,

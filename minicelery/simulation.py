@@ -13,11 +13,10 @@ from .dispatch import Dispatch
 from .errors import InvalidInput, SimulationError
 from .firing import Clockwork
 from .lock_keeper import HandKeeper
-from .locks import Locks
 from .record import TaskRecord
 from .recovery import EVERY, LOST
+from .simulated_waits import Glance, SimulatedLocks
 from .simulated_worker import Accident, After, Lost, Run, SimulatedWorker
-from .watch import Watch
 
 if TYPE_CHECKING:
     from .memory import Memory, Way
@@ -262,10 +261,12 @@ def _in_place(app: MiniCelery, memory: "Memory", clock: VirtualClock, seed: int)
         app.config = config.overridden(durability="fast")  # there is no replica
         vars(app)["clients"] = clients
         app.scripts.load_all()
-        vars(app)["locks"] = locks = Locks(clients, app.scripts, app.keys, app.inspector, app.world, HandKeeper)
+        vars(app)["locks"] = locks = SimulatedLocks(
+            clients, app.scripts, app.keys, app.inspector, app.world, HandKeeper
+        )
         assert isinstance(locks.keeper, HandKeeper)
         clock.next_duty, clock.duty = locks.keeper.next, locks.keeper.tend
-        watch = _Glance(clients.blocking, app.keys, app.inspector, app.world)
+        watch = Glance(clients.blocking, app.keys, app.inspector, app.world)
         vars(app)["sender"] = Dispatch(app.broker, app.inspector, watch, app.world, app.config.patience, app.why)
         yield
     finally:
@@ -274,19 +275,6 @@ def _in_place(app: MiniCelery, memory: "Memory", clock: VirtualClock, seed: int)
         vars(app).update(parts)
         app.world, app.config = world, config
         clients.end()
-
-
-class _Glance(Watch):
-    """Waits for nothing, as nothing would come."""
-
-    def wait(self, task_id: str, timeout: float | None, patience: float) -> TaskRecord:
-        record = self._inspector.task(task_id)
-        if record.finished or (timeout is not None and timeout <= 0):
-            return record
-        raise SimulationError(
-            f"task {task_id} is {record.status}, and nothing runs in a simulation while one waits: let it run by "
-            "sim.run() or sim.advance(...) first, or look by get(timeout=0)"
-        )
 
 
 def _repeat(duty: Callable[[], float | None]) -> None:

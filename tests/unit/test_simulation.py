@@ -11,7 +11,7 @@ import fakeredis
 import pytest
 from flask import Flask, current_app
 
-from minicelery import MiniCelery, TaskContext, memory, simulation
+from minicelery import MiniCelery, TaskContext, simulation
 from minicelery.clock import seconds_of
 from minicelery.config import Config
 from minicelery.errors import (
@@ -372,10 +372,23 @@ def test_who_waits_for_a_lock_gets_it_when_it_has_run_out(shop: MiniCelery, sim:
     assert entered == [sim_time(0, 0, 20)]
 
 
-def test_a_wait_that_nobody_ends_is_refused(shop: MiniCelery, sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MOST_WAITS", 100)
-    with shop.lock("door"), pytest.raises(SimulationError, match="waits for something that nobody brings"):
+def test_a_wait_that_nobody_ends_is_refused(shop: MiniCelery, sim: Simulation) -> None:
+    with shop.lock("door"), pytest.raises(SimulationError, match="waits for the lock 'door', which nobody gives back"):
         shop.lock("door").acquire()
+
+
+@pytest.mark.parametrize("timeout", [0.5, 1800, 7200])
+def test_a_wait_for_a_lock_ends_with_its_timeout(shop: MiniCelery, sim: Simulation, timeout: float) -> None:
+    with shop.lock("door"):
+        assert not shop.lock("door", timeout=timeout).acquire()
+
+    assert sim.now == simulation.START + timedelta(seconds=timeout)
+
+
+def test_a_wait_for_a_lock_that_lasts_long_ends_with_it(shop: MiniCelery, sim: Simulation) -> None:
+    shop.lock("door", ttl=86_400, renew=False).acquire()
+    with shop.lock("door"):
+        assert sim.now == simulation.START + timedelta(days=1)
 
 
 # ---- what is refused ----------------------------------------------------------------------------
