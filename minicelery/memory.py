@@ -48,7 +48,6 @@ class Loss:
     way: Way
     times: int
     sha: str = ""
-    has_happened: bool = False
 
 
 class Memory(FakeServer):
@@ -96,21 +95,25 @@ class Memory(FakeServer):
     def lose(self, way: Way, times: int, sha: str) -> None:
         self.losses.append(Loss(way, times, sha))
 
+    @property
+    def to_lose(self) -> int:
+        """How many calls are to be lost yet."""
+        return sum(loss.times for loss in self.losses)
+
     @contextmanager
     def down(self) -> Iterator[None]:
         """Inside, it can't be reached."""
-        self.connected = False
+        before, self.connected = self.connected, False
         try:
             yield
         finally:
-            self.connected = True
+            self.connected = before
 
     def loss_of(self, packed: bytes) -> Way | None:
         """What is to be lost of the commands in one write."""
         shas = [found.decode() for found in _CALL.findall(packed)]
         for loss in self.losses if shas else ():
             if not loss.sha or loss.sha in shas:
-                loss.has_happened = True
                 loss.times -= 1
                 if loss.times == 0:
                     self.losses.remove(loss)

@@ -2,15 +2,17 @@
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from . import codec
 from .app import MiniCelery
 from .clock import utc
-from .handover import Claim, Settlement
+from .errors import RedisUnreachable
+from .handover import Claim, Kept, Settlement
 from .message import Delivery
 from .queue_settings import facts_of
 from .recovery import LOST
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: The lease of the one that lives, whose parent never misses to renew it.
 _ALWAYS = 100 * 366 * 86_400.0
 _KILLED = "was ended by SIGKILL"
+_PAUSE = 1.0  #: seconds after a call in vain
+_T = TypeVar("_T")
 
 After = Literal["claim", "run"]
 Lost = Literal["machine", "process"]
@@ -60,6 +64,7 @@ class SimulatedWorker:
         self._number = self._claims = 0
         self._facts: dict[str, object] = {"schedules": []}
         self._id = ""
+        self._unrecorded: list[Settlement] = []
         self.accidents: list[Accident] = []
         self.is_running = False
         self._places = (app.keys.queue(""), app.keys.priorities(""), app.keys.quarantine(""))
@@ -83,6 +88,8 @@ class SimulatedWorker:
     def work_once(self) -> tuple[bool, Run | None]:
         """Claim one task and run it: whether there was one, and the run, which there is not if the worker died before
         it could begin."""
+        if self._unrecorded:
+            self._record(self._id)
         delivery = self._claim()
         if delivery is None:
             return False, None
@@ -101,9 +108,27 @@ class SimulatedWorker:
             self._die(accident.lost, (delivery.id,))
         if outcome and not (accident and accident.lost):
             one = Settlement(delivery.id, delivery.token, outcome.status, outcome.body, outcome.delay)
-            [kept] = self._app.broker.settle(worker, [one])
-            status = {True: outcome.status, None: Status.CANCELLED, False: None}[kept]
+            self._unrecorded.append(one)
+            if self._memory.connected:
+                [kept] = self._record(worker)
+                status = {True: outcome.status, None: Status.CANCELLED, False: None}[kept]
         return True, Run(delivery.id, delivery.name, at, delivery.deliveries, status)
+
+    def insist(self, call: Callable[[], _T]) -> _T:
+        """The answer to a call, which is repeated with pauses for as long as its connection is cut on demand."""
+        while True:
+            left = self._memory.to_lose
+            try:
+                return call()
+            except RedisUnreachable:
+                if self._memory.to_lose == left:
+                    raise
+            self._app.world.sleep(_PAUSE)
+
+    def _record(self, worker: str) -> list[Kept]:
+        """Record what is kept of outcomes, more than one only if tasks have left Redis down."""
+        ended, self._unrecorded = self._unrecorded, []
+        return self.insist(lambda: self._app.broker.settle(worker, ended))
 
     def _next_accident(self, delivery: Delivery) -> Accident | None:
         for accident in self.accidents:
@@ -115,12 +140,12 @@ class SimulatedWorker:
     def _die(self, lost: Lost | None, begun: Iterable[str]) -> None:
         worker = self._id
         if lost == "process":
-            self._app.broker.recover(worker, begun, cause=_KILLED)
+            self.insist(lambda: self._app.broker.recover(worker, begun, cause=_KILLED))
         elif lost == "machine":
             self._beat(self._app.config.lease)
         else:
             self._beat(0.0)
-            self._app.broker.recover(worker, expired=True, cause=LOST)
+            self.insist(lambda: self._app.broker.recover(worker, expired=True, cause=LOST))
         self.succeed()
 
     # ---- claiming -------------------------------------------------------------------------------
@@ -141,7 +166,7 @@ class SimulatedWorker:
         while named:
             self._claims += 1
             claim = Claim(self._id, 0, self._claims, nonce(), named, quarantine=quarantine)
-            claimed = self._app.broker.claim(claim)
+            claimed = self.insist(partial(self._app.broker.claim, claim))
             if claimed.deliveries:
                 return claimed.deliveries[0]
             if not claimed.leased:
@@ -154,7 +179,8 @@ class SimulatedWorker:
         return self._app.inspector.orders([(delivery.id, delivery.token)]) != [None]
 
     def _beat(self, lease: float) -> None:
-        self._app.broker.beat({self._id: codec.encode(self._facts)}, lease, self._app.queues.texts())
+        beat, facts = self._app.broker.beat, codec.encode(self._facts)
+        self.insist(lambda: beat({self._id: facts}, lease, self._app.queues.texts()))
 
     def _describe(self) -> dict[str, object]:
         app = self._app

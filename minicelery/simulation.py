@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from . import scripts
@@ -120,7 +120,8 @@ class Simulation:
         """Cut the connection in the next call of a script (of this one, such as ``"enqueue"`` or ``"settle"``), and in
         those that follow it, ``times`` in a row: before Redis has the ``"request"``, or before its ``"reply"`` is here.
 
-        The call is repeated as it is outside, and the pauses in between pass on the clock.
+        The call is repeated as it is outside, and the pauses in between pass on the clock. What the worker calls is
+        repeated until it is done; a submission for as long as the patience of the app.
         """
         _check(when, ("request", "reply"), "/when")
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
@@ -136,10 +137,12 @@ class Simulation:
 
     def refuse_leftovers(self) -> None:
         """Raise ``SimulationError`` for what was to go wrong and never has: a test that shows nothing."""
-        if self._worker.accidents or not all(loss.has_happened for loss in self._memory.losses):
+        left = self._memory.to_lose
+        if self._worker.accidents or left:
             raise SimulationError(
                 "something was to go wrong in this simulation, and it has ended before: after kill_worker(), "
                 "deliver_twice() or lose_connection() a task has to run, or a script to be called"
+                + (f" ({left} more times)" if left else "")
             )
 
     # ---- how it goes on -------------------------------------------------------------------------
@@ -154,7 +157,7 @@ class Simulation:
         """See what the code declares by now."""
         if self._worker.learn():
             self._clockwork.declared = [*self._app.periodics]
-            self._clockwork.declare()
+            self._worker.insist(self._clockwork.declare)
 
     def _known(self, task: str | None) -> str | None:
         return None if task is None else self._app.tasks.find(task).name
@@ -188,7 +191,7 @@ class Simulation:
         }
         for key, moment in self._due().items():
             if moment <= now:
-                _repeat(duties[key])
+                self._worker.insist(partial(_repeat, duties[key]))
 
     def _fire(self) -> float | None:
         self._clockwork.fire()

@@ -42,8 +42,8 @@ GUARDS_OF_SIMULATION = (
         "what never went wrong is not told",
         "a test that kills no worker shows that nothing is lost when one dies",
         "minicelery/simulation.py",
-        "        if self._worker.accidents or not all(loss.has_happened for loss in self._memory.losses):\n",
-        "        if self._worker.accidents and self._memory.losses:\n",
+        "        if self._worker.accidents or left:\n",
+        "        if self._worker.accidents and left:\n",
         (f"{_ACCIDENTS}::test_what_never_went_wrong_is_told_at_the_end",),
     ),
     Mutation(

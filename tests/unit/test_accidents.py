@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -166,6 +167,43 @@ def test_claims_and_outcomes_whose_connection_is_lost_are_repeated(
     assert (run.status, run.attempt, result.record.deliveries, called) == (Status.SUCCESS, 1, 1, [1])
 
 
+@pytest.mark.parametrize("script", ["settle", "claim", "promote", "recover"])
+def test_a_worker_bears_a_longer_outage_than_its_patience(
+    shop: MiniCelery, sim: Simulation, called: list[int], script: str
+) -> None:
+    result = shop.tasks.find("note").apply_async((1,), countdown=5)
+    sim.kill_worker(after="claim", lost="process")
+    sim.lose_connection(times=40, script=script)
+
+    assert [run.status for run in sim.advance("5m")] == [Status.SUCCESS]
+    assert (result.status, called) == (Status.SUCCESS, [1])
+
+
+def test_an_outcome_from_before_an_outage_is_recorded_after_it(
+    shop: MiniCelery, sim: Simulation, called: list[int]
+) -> None:
+    with ExitStack() as outage:
+
+        @shop.task
+        def unplug() -> None:
+            called.append(0)
+            outage.enter_context(sim.redis_down())
+
+        result = unplug.delay()
+        assert [run.status for run in sim.run()] == [None]
+
+    assert (sim.run(), result.status, called) == ([], Status.SUCCESS, [0])
+
+
+def test_an_outage_within_an_outage_ends_with_the_outer_one(shop: MiniCelery, sim: Simulation) -> None:
+    with sim.redis_down():
+        with sim.redis_down():
+            pass
+        with pytest.raises(RedisUnavailable):
+            shop.tasks.find("note").delay(1)
+    shop.tasks.find("note").delay(2)
+
+
 def test_many_calls_at_once_bear_a_lost_reply(shop: MiniCelery, sim: Simulation, called: list[int]) -> None:
     sim.lose_connection(when="reply")
     shop.submit_many(shop.tasks.find("note").s(number) for number in range(210))
@@ -179,6 +217,7 @@ def test_whoever_loses_too_many_connections_is_told(shop: MiniCelery, sim: Simul
     with pytest.raises(RedisUnavailable) as caught:
         shop.tasks.find("note").delay(1)
 
+    sim._memory.losses.clear()  # how many are left is chance, and would be told
     [run] = sim.run()
     assert run.task_id == caught.value.task_id
 
@@ -217,6 +256,16 @@ def test_what_never_went_wrong_is_told_at_the_end(shop: MiniCelery) -> None:
     for order in (lambda sim: sim.deliver_twice(), lambda sim: sim.lose_connection(script="settle")):
         with pytest.raises(SimulationError, match="was to go wrong"), simulated(shop) as simulation:
             order(simulation)
+
+
+def test_a_part_of_what_was_to_go_wrong_is_not_all_of_it(shop: MiniCelery) -> None:
+    ending = simulated(shop)
+    ending.__enter__().lose_connection(times=500, script="enqueue")
+    with pytest.raises(RedisUnavailable):
+        shop.tasks.find("note").delay(1)
+
+    with pytest.raises(SimulationError, match=r"was to go wrong .* \(4\d\d more times\)"):
+        ending.__exit__(None, None, None)
 
 
 def test_bad_words_are_refused_with_those_that_there_are(sim: Simulation) -> None:
