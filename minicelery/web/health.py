@@ -5,22 +5,21 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 
 from ..server import Watchman
-from ..world import World
 from . import problems
 from .api import answer
+from .lasting import Lasting
 from .requests import celery
 
 
 def register(blueprint: Blueprint) -> None:
     """Add the health routes to a blueprint."""
-    watchmen: dict[tuple[int, World], Watchman] = {}  # an app that is simulated has another world
+    watchmen = Lasting(lambda app: Watchman(app.clients.commands, app.world.monotonic))
 
     def ready() -> Response:
         """Tell that Redis is reachable, runs our scripts and drops nothing."""
         app = celery()
         app.scripts.load_all()
-        watchman = watchmen.setdefault((id(app), app.world), Watchman(app.clients.commands, app.world.monotonic))
-        if refusals := watchman.refusals():
+        if refusals := watchmen.of(app).refusals():
             return problems.problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(refusals))
         return answer({"status": "ok"})
 

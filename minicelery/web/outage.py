@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, g, request
 
 from ..errors import ForeignData, MiniCeleryError, NotReplicated, RedisFull, RedisUnavailable
-from ..world import World
 from . import problems
+from .lasting import Lasting
 from .requests import celery
 
 _PAUSE = 1.0  #: seconds after a failure during which nobody tries
@@ -65,17 +65,12 @@ class _Attempt:
 
 def register(blueprint: Blueprint) -> None:
     """Watch over the routes of a blueprint."""
-    outages: dict[tuple[int, World], Outage] = {}  # an app that is simulated has another world
-
-    def outage() -> Outage:
-        app = celery()
-        key = (id(app), app.world)
-        return outages.get(key) or outages.setdefault(key, Outage(app.world.monotonic))
+    outages = Lasting(lambda app: Outage(app.world.monotonic))
 
     def admit() -> Response | None:
         if (request.endpoint or "").rpartition(".")[2] in _NEEDLESS:
             return None
-        found = outage()
+        found = outages.of(celery())
         if not found.may_try():
             return problems.of_error(RedisUnavailable("Redis was away a moment ago"))
         g.minicelery_attempt = _Attempt(found)

@@ -1,6 +1,8 @@
 """What goes wrong in a simulation when it is told to: dead workers, second deliveries, lost connections, no Redis."""
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -250,6 +252,19 @@ def test_over_http_an_outage_is_a_503_and_is_forgotten_afterwards(shop: MiniCele
     with simulated(shop):
         assert http.post("/tasks", json={"name": "note", "args": [9]}).status_code == 202
         assert http.get("/readyz").status_code == 200
+
+
+def test_what_was_asked_over_http_keeps_no_simulation_that_is_over(shop: MiniCelery) -> None:
+    http, memories = create_app(shop).test_client(), []
+    for _ in range(3):
+        with simulated(shop) as sim:
+            memories.append(weakref.ref(sim._memory))
+            assert http.get("/readyz").status_code == 200
+            assert http.get("/queue/stats").status_code == 200
+        del sim
+    gc.collect()
+
+    assert [memory() is None for memory in memories[:-1]] == [True, True]
 
 
 def test_what_never_went_wrong_is_told_at_the_end(shop: MiniCelery) -> None:
