@@ -1,13 +1,19 @@
 """Fixtures for the tests of applications: ``pytest_plugins = ["minicelery.pytest_plugin"]`` in a conftest.py."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import redis
 
 from .embedded import EmbeddedServer
 from .testing import Simulation, simulated
+
+_HAS_RAISED = pytest.StashKey[bool]()
+
+
+class _RaisedBefore(Exception):
+    """Stands for what the test has raised."""
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +31,17 @@ def minicelery_redis_url(minicelery_server: EmbeddedServer) -> str:
     return minicelery_server.url
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Remember that a test has raised something, for the end of its fixtures."""
+    if call.excinfo is not None:
+        item.stash[_HAS_RAISED] = True
+
+
 @pytest.fixture
-def minicelery_simulated() -> Iterator[Callable[..., Simulation]]:
+def minicelery_simulated(request: pytest.FixtureRequest) -> Iterator[Callable[..., Simulation]]:
     """``sim = minicelery_simulated(app)``: the app is simulated until the test ends; options as of ``simulated``."""
-    with ExitStack() as simulations:
+    with suppress(_RaisedBefore), ExitStack() as simulations:
         yield lambda app, **options: simulations.enter_context(simulated(app, **options))
+        if request.node.stash.get(_HAS_RAISED, False):
+            raise _RaisedBefore  # so nothing is checked, as within simulated() itself

@@ -25,7 +25,7 @@ from minicelery.errors import (
 from minicelery.states import Status
 from minicelery.testing import Run, Simulation, drain, eager, simulated
 
-pytest_plugins = ["minicelery.pytest_plugin"]
+pytest_plugins = ["minicelery.pytest_plugin", "pytester"]
 
 
 @pytest.fixture
@@ -552,3 +552,26 @@ def test_the_fixture_simulates_until_the_test_ends(
     shop.tasks.find("add").apply_async((1, 2), countdown=3600)
 
     assert [run.at for run in sim.advance("1h")] == [datetime(2026, 6, 1, 1, tzinfo=UTC)]
+
+
+def test_a_failed_test_has_no_second_error_of_its_fixture(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        from minicelery import MiniCelery
+
+        def test_a(minicelery_simulated):
+            minicelery_simulated(MiniCelery("a")).deliver_twice()
+            raise ValueError("of the test itself")
+
+        def test_b(minicelery_simulated):
+            minicelery_simulated(MiniCelery("b")).deliver_twice()
+        """
+    )
+
+    done = pytester.runpytest_inprocess("-p", "minicelery.pytest_plugin")
+
+    done.assert_outcomes(failed=1, passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*ERROR at teardown of test_b*"])
