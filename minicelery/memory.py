@@ -86,6 +86,11 @@ class Memory(FakeServer):
         found = sorted(key for key in self.made if key in self.dbs[0])
         return [key.decode(errors="surrogateescape") for key in found]
 
+    @property
+    def size(self) -> int:
+        """How many keys there are, which is at least as many as tasks."""
+        return len(self.dbs[0])
+
     def first_score(self, key: str) -> float | None:
         """Of a sorted set; None where there is none."""
         item = self.dbs[0].get(key.encode())

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 #: When a simulation begins, unless it is told otherwise.
 START = datetime(2030, 1, 1, tzinfo=UTC)
-#: Runs at one moment, and rounds of one duty, after which something goes round in circles.
+#: Runs at one moment, beside those of the tasks that were there, and rounds of one duty, after which something goes
+#: round in circles.
 _MOST_AT_ONCE, _MOST_ROUNDS = 20_000, 1000
 _NEEDS = "a simulation needs fakeredis with Lua, which can't be used here ({}): pip install 'fakeredis[lua]>=2.41,<3'"
 
@@ -165,7 +166,8 @@ class Simulation:
     def _moment(self, most: int | None = None) -> list[Run]:
         """Do all that is to be done at this moment."""
         runs: list[Run] = []
-        for _ in range(_MOST_AT_ONCE):
+        limit = _MOST_AT_ONCE + 2 * self._memory.size  # what is there may all run, and submit one more each
+        for _ in range(limit):
             if not self._memory.connected or len(runs) == most:
                 return runs
             self._keep_up()
@@ -174,7 +176,7 @@ class Simulation:
             if not found:
                 return runs
         raise SimulationError(
-            f"{_MOST_AT_ONCE:,} runs at one moment, {self.now}, and no end: perhaps a task submits itself again and "
+            f"{limit:,} runs at one moment, {self.now}, and no end: perhaps a task submits itself again and "
             "again without a countdown, or is always retried at once"
         )
 
