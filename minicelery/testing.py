@@ -1,7 +1,7 @@
 """A kit for the tests of applications: run tasks at once, drain the queues right here, or simulate all of it."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -185,6 +185,14 @@ def _accepted(message: Message) -> TaskRecord:
         updated_at=now,
         started_at=now,
         due=None,
+        expires=_expires(more, now),
+        fair_key=more.get("fair"),
         priority=int(more.get("priority", NORMAL_PRIORITY)),
         tags=tuple(more.get("tags", "").split()),
     )
+
+
+def _expires(more: Mapping[str, str], now: float) -> float | None:
+    if "expires_in" in more:
+        return now + float(more["expires_in"])
+    return float(more["expires"]) if "expires" in more else None

@@ -1,6 +1,7 @@
 """The kit for users' tests, and the handles on results."""
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_eager_tasks_are_retried_at_once(shop: MiniCelery) -> None:
         assert bad.failed()
         with pytest.raises(TaskFailed, match="ValueError: not yet"):
             bad.get()
+
+
+def test_an_eager_record_has_what_the_call_gave(shop: MiniCelery) -> None:
+    moment = datetime(2040, 1, 1, tzinfo=UTC)
+    with eager(shop):
+        add = shop.tasks.find("add")
+        soon = add.apply_async((1, 2), expires=60, fair_key="ann").record
+        late = add.apply_async((1, 2), expires=moment).record
+
+    assert (soon.fair_key, soon.expires) == ("ann", soon.created_at + 60)
+    assert (late.fair_key, late.expires) == (None, moment.timestamp())
 
 
 def test_after_eager_tasks_go_to_redis_again(shop: MiniCelery) -> None:
