@@ -30,12 +30,12 @@ def prove(needs: str) -> None:
     """Raise ``SimulationError`` if this version of fakeredis is other than we think. ``needs`` tells the cure of what
     stands in its braces."""
     clock = VirtualClock(1_000_000)
-    client = Memory(clock).connect().commands
-    client.set("key", "value", px=1000)
-    clock.sleep(1)
     try:
+        client = Memory(clock).connect().commands
+        client.set("key", "value", px=1000)
+        clock.sleep(1)
         told = client.eval("return {redis.call('TIME')[1], redis.call('EXISTS', 'key')}", 0)
-    except redis.RedisError as error:
+    except (redis.RedisError, AttributeError, TypeError) as error:
         raise SimulationError(needs.format(error)) from error
     if told != ["1000001", 0]:
         raise SimulationError(needs.format("it does not keep to the time that it is told"))

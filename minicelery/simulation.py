@@ -26,7 +26,9 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 #: Runs at one moment, beside those of the tasks that were there, and rounds of one duty, after which something goes
 #: round in circles.
 _MOST_AT_ONCE, _MOST_ROUNDS = 20_000, 1000
-_NEEDS = "a simulation needs fakeredis with Lua, which can't be used here ({}): pip install 'fakeredis[lua]>=2.41,<3'"
+_NEEDS = (
+    "a simulation needs fakeredis with Lua, which can't be used here ({}): pip install 'fakeredis[lua]>=2.41,<2.42'"
+)
 
 
 class Simulation:

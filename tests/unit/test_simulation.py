@@ -11,7 +11,7 @@ import fakeredis
 import pytest
 from flask import Flask, current_app
 
-from minicelery import MiniCelery, TaskContext, simulation
+from minicelery import MiniCelery, TaskContext, memory, simulation
 from minicelery.clock import seconds_of
 from minicelery.config import Config
 from minicelery.errors import (
@@ -474,6 +474,20 @@ def test_without_fakeredis_the_cure_is_told(shop: MiniCelery, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "minicelery.memory", None)
 
     with pytest.raises(SimulationError, match=r"pip install 'fakeredis\[lua\]"), simulated(shop):
+        pass
+
+
+@pytest.mark.parametrize("moved", [AttributeError("it has moved"), TypeError("it has moved")])
+def test_with_another_fakeredis_than_was_tested_the_cure_is_told(
+    shop: MiniCelery, monkeypatch: pytest.MonkeyPatch, moved: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise moved
+
+    monkeypatch.setattr(memory, "prove", memory.prove.__wrapped__)
+    monkeypatch.setattr(memory.Memory, "_client", fail)
+
+    with pytest.raises(SimulationError, match=r"it has moved.*pip install '.*<2\.42'"), simulated(shop):
         pass
 
 
