@@ -54,4 +54,28 @@ GUARDS_OF_SIMULATION = (
         "        if outcome:\n",
         (f"{_ACCIDENTS}::test_a_run_that_was_not_recorded_is_repeated",),
     ),
+    Mutation(
+        "a long wait for a lock is taken for one without an end",
+        "a test of half an hour's patience is refused, with the advice to be patient for a time",
+        "minicelery/simulated_waits.py",
+        '        if self._looks > _MOST_LOOKS and left == float("inf"):\n',
+        "        if self._looks > _MOST_LOOKS:\n",
+        (f"{_SIMULATION}::test_a_wait_for_a_lock_ends_with_its_timeout",),
+    ),
+    Mutation(
+        "an outcome is lost with the connection of a simulated worker",
+        "its task stays RUNNING for ever, as the worker lives on",
+        "minicelery/simulated_worker.py",
+        "        return self.insist(lambda: self._app.broker.settle(worker, ended))\n",
+        "        return self._app.broker.settle(worker, ended)\n",
+        (f"{_ACCIDENTS}::test_a_worker_bears_a_longer_outage_than_its_patience",),
+    ),
+    Mutation(
+        "what the web layer keeps for an app outlasts a simulation of it",
+        "a simulation sees the outage of the one before it",
+        "minicelery/web/lasting.py",
+        "        return made if world is app.world and clients is app.clients else None\n",
+        "        return made\n",
+        (f"{_ACCIDENTS}::test_what_was_asked_over_http_keeps_no_simulation_that_is_over",),
+    ),
 )
