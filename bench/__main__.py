@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import against, contenders, facts, page, plot, report, scenarios
-from .contender import Contender
+from .contender import OURS, Contender
 from .figures import rounded
 from .results import Reading, Results
 from .runner import Runner
@@ -39,6 +39,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="where the results of this run alone go, as JSON")
     options = parser.parse_args(arguments)
+    if options.against and options.page:
+        parser.error("--against is for no page; give one of --against and --page (--json keeps what is measured)")
     if not options.quick and not options.against:
         options.page = options.page or page.DEFAULT
     return options
@@ -115,10 +117,14 @@ def measured(chosen: Sequence[Scenario], taking_part: Sequence[Contender], optio
 def compared(chosen: Sequence[Scenario], taking_part: Sequence[Contender], options: argparse.Namespace) -> Results:
     """Measure those of us beside what they were at another revision, and print by how much we are better."""
     ours = [one for one in taking_part if one.is_ours]
+    if not ours:
+        sys.exit(f"--against compares {OURS} with its earlier self; let --contenders name it, or leave that out")
     try:
         with against.package_of(options.against) as package:
             both = [other for one in ours for other in (one, against.earlier(one, package))]
             fitting = against.comparable(chosen, both)
+            if not fitting:
+                sys.exit(f"none of these scenarios can be compared: {', '.join(one.name for one in chosen)}")
             results = measured(fitting, both, options)
     except against.NoRevision as unknown:
         sys.exit(f"git has no package of ours at {options.against}: {unknown}")

@@ -62,3 +62,20 @@ def test_what_git_does_not_know_is_refused_in_its_words() -> None:
 
 def test_a_comparison_writes_no_page() -> None:
     assert command.parse(["--against", "HEAD"]).page is None
+
+
+def test_a_comparison_for_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.parse(["--against", "HEAD", "--page", "docs/benchmarks.md"])
+
+    assert "give one of --against and --page" in capsys.readouterr().err
+
+
+def test_a_comparison_in_which_we_take_no_part_is_refused() -> None:
+    with pytest.raises(SystemExit, match="--against compares minicelery with its earlier self"):
+        command.main(["--against", "HEAD", "--contenders", "huey"])
+
+
+def test_a_comparison_by_scenarios_that_an_earlier_self_takes_no_part_in_is_refused() -> None:
+    with pytest.raises(SystemExit, match="none of these scenarios can be compared: growth"):
+        command.main(["--against", "HEAD", "--scenarios", "growth"])
