@@ -53,7 +53,7 @@ class Spending:
         return float(facts["used_cpu_user"] + facts["used_cpu_sys"])
 
 
-class Ghost:
+class StubWorker:
     """A worker that exists in Redis only, so that nothing else runs meanwhile."""
 
     def __init__(self, broker: Broker, name: str) -> None:

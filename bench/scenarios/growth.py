@@ -12,7 +12,7 @@ from minicelery.message import Message
 from ..contender import OURS
 from ..ideal import AT_ONCE, LEASE, enqueued, pour
 from ..scenario import Column, Figures, Scenario
-from ..spending import PROGRAM, Ghost, Spending
+from ..spending import PROGRAM, Spending, StubWorker
 from ..trial import Failed, Trial
 
 #: So often: as many tasks are sent as are then worked off one by one and by fifties together. So about the same wait.
@@ -65,7 +65,7 @@ class Ground:
         queues = [f"queue-{number}" for number in range(condition.queues)]
         self._lines = cycle(queues)
         self._served = cycle([tuple(queues)] if condition.serves_all else [(queue,) for queue in queues])
-        self._workers = [Ghost(app.broker, f"worker-{number}") for number in range(condition.workers)]
+        self._workers = [StubWorker(app.broker, f"worker-{number}") for number in range(condition.workers)]
         self._fill(app, trial.stage.url, condition.waiting + len(self._workers) * (1 + AT_ONCE))
         app.broker.beat({worker.name: "{}" for worker in self._workers}, LEASE)
 
@@ -88,7 +88,7 @@ class Ground:
     def _messages(self, count: int) -> list[Message]:
         return [Message(str(uuid.uuid4()), PROGRAM, "[]", "{}", next(self._lines), 3) for _ in range(count)]
 
-    def _trade(self, worker: Ghost, at_once: int) -> None:
+    def _trade(self, worker: StubWorker, at_once: int) -> None:
         claimed = worker.trade(next(self._served), at_once)
         if len(claimed.deliveries) != at_once:
             raise Failed(f"a claim of {at_once} tasks brought {len(claimed.deliveries)}")

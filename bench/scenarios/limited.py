@@ -15,7 +15,7 @@ from minicelery.message import Message
 from ..contender import OURS
 from ..ideal import AT_ONCE, LEASE, Packed, enqueued, pour
 from ..scenario import Column, Figures, Scenario
-from ..spending import PROGRAM, Ghost, Spending
+from ..spending import PROGRAM, Spending, StubWorker
 from ..stage import Stage
 from ..trial import Failed, Trial
 
@@ -43,7 +43,7 @@ class Backlog:
         self._app = MiniCelery("limited", redis_url=stage.url)
         self._stage = stage
         self._spending = Spending(stage.client)
-        self._ghost = Ghost(self._app.broker, "worker")
+        self._worker = StubWorker(self._app.broker, "worker")
         self._bytes = 0.0
 
         @self._app.task(name=PROGRAM, rate_limit=rate, rate_key=lambda key: key)
@@ -56,7 +56,7 @@ class Backlog:
         ]
         self._calls = cycle([noop.message([key], {}, {"priority": priority}) for key, priority in pairs])
         self._app.scripts.load_all()
-        self._app.broker.beat({self._ghost.name: "{}"}, LEASE)
+        self._app.broker.beat({self._worker.name: "{}"}, LEASE)
 
     def close(self) -> None:
         self._app.clients.close()
@@ -74,7 +74,7 @@ class Backlog:
         claims = Packed(self._app.keys)
         broker = Broker(claims, self._app.keys, self._app.config.result_ttl)
         for _ in range(0, count, PUT_ASIDE):
-            broker.claim(self._ghost.claim(_QUEUES, AT_ONCE))
+            broker.claim(self._worker.claim(_QUEUES, AT_ONCE))
         pour(self._stage.url, claims.calls)
         self._bytes = self._used(count)
         self._app.limits.resume_task(PROGRAM)
@@ -90,7 +90,7 @@ class Backlog:
     def let_some_in(self) -> None:
         """Send tasks, let them meet a closed limit, and start as many of those that wait longest."""
         self._app.limits.pause_task(PROGRAM)
-        while self._ghost.trade(_QUEUES, AT_ONCE).passed:
+        while self._worker.trade(_QUEUES, AT_ONCE).passed:
             pass  # who was in front goes back to the others
         self._send(HELD_BACK)
         self._spending.on("aside", HELD_BACK // PUT_ASIDE, self._put_aside, PUT_ASIDE)
@@ -105,19 +105,19 @@ class Backlog:
         self._spending.on("send", count, lambda: self._app.broker.enqueue([next(messages)]))
 
     def _trade(self, at_once: int) -> None:
-        claimed = self._ghost.trade(_QUEUES, at_once)
+        claimed = self._worker.trade(_QUEUES, at_once)
         if len(claimed.deliveries) != at_once:
             raise Failed(f"a claim of {at_once} tasks brought {len(claimed.deliveries)}")
 
     def _put_aside(self) -> None:
-        passed = self._ghost.trade(_QUEUES, AT_ONCE).passed
+        passed = self._worker.trade(_QUEUES, AT_ONCE).passed
         if passed != PUT_ASIDE:
             raise Failed(f"a claim put {passed} tasks aside, not {PUT_ASIDE}")
 
     def _start(self) -> None:
         """Claim until something comes. Where nothing does, limits are looked at, as the upkeep of a worker does it."""
         for _ in range(_MOST_LOOKS):
-            if self._ghost.trade(_QUEUES, 1).deliveries:
+            if self._worker.trade(_QUEUES, 1).deliveries:
                 return
             time.sleep(min(self._app.broker.admit() or 0.0, _LONGEST_WAIT))
         raise Failed("no task passes its limit")

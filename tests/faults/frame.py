@@ -56,20 +56,20 @@ class Ground:
     deaths: dict[int, float] = field(
         default_factory=dict
     )  #: process id → just before it was killed, by the time of day
-    mourners: list[Callable[[int], None]] = field(default_factory=list)  #: they are told of each process that is gone
+    on_death: list[Callable[[int], None]] = field(default_factory=list)  #: called with each process that is gone
 
     def start(self, *arguments: str, **environ: str) -> Worker:
         return self.crew.start(*arguments, app=f"{self.module}:app", **environ)
 
     def kill(self, worker: Worker) -> None:
-        """kill -9 of a whole worker. All that it had sent is done when the mourners hear of it."""
+        """kill -9 of a whole worker. All that it had sent is done when the callbacks are called."""
         children, now = psutil.Process(worker.process.pid).children(), time.time()
         scene.kill(worker)
         self.app.clients.commands.ping()
         for child in children:
             self.deaths[child.pid] = now
-            for tell in self.mourners:
-                tell(child.pid)
+            for callback in self.on_death:
+                callback(child.pid)
 
 
 class Outcome(Protocol):
@@ -111,7 +111,7 @@ class Verdict:
         return [*shown, *(line for one in self.outcomes for line in one.lines())]
 
 
-class Herd:
+class Workers:
     """Workers of which some are killed at random moments, and others started in their place."""
 
     def __init__(self, ground: Ground, options: RunOptions) -> None:
@@ -122,7 +122,8 @@ class Herd:
         self._workers = [self._start() for _ in range(options.workers)]
         wait_until(self._are_there, PATIENCE, "the start of the workers")
 
-    def suffer(self) -> None:
+    def kill_some(self) -> None:
+        """For the seconds of the options."""
         ends, pause = time.monotonic() + self._options.seconds, self._options.pause
         while (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, self._random.uniform(0.5, 1.5) * pause) if pause else left)
@@ -132,7 +133,7 @@ class Herd:
                 self._workers[victim] = self._start()
                 self.kills += 1
 
-    def end(self) -> None:
+    def kill_all(self) -> None:
         for worker in self._workers:
             self._ground.kill(worker)
 
@@ -165,16 +166,16 @@ def ground(module: str, folder: Path) -> Iterator[Ground]:
 def run(module: str, cases: Sequence[Case], options: RunOptions, folder: Path) -> Verdict:
     """Let workers work and be killed, and see what came out of each case."""
     with ground(module, folder) as where:
-        herd = Herd(where, options)
+        workers = Workers(where, options)
         for case in cases:
             case.begin(where)
-        herd.suffer()
+        workers.kill_some()
         for case in cases:
             case.finish(where)
-        herd.end()
+        workers.kill_all()
         outcomes = [case.judge(where) for case in cases]
         violations = [str(violation) for violation in where.app.doctor.violations()]
-        return Verdict(herd.kills, violations, outcomes)
+        return Verdict(workers.kills, violations, outcomes)
 
 
 def asked_for(kind: type[Options], module: str, description: str | None) -> Options:

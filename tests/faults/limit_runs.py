@@ -55,7 +55,7 @@ class Figures:
         return is_tried and is_kept and all(more <= RESOLUTION * RATE for more in self.surplus.values())
 
 
-class Ear:
+class EventListener:
     """Writes down when the runs of the paced tasks were started, by Redis's clock; and the key of each by its id."""
 
     def __init__(self, url: str, prefix: str) -> None:
@@ -87,16 +87,16 @@ class Limits:
         self._seconds = int(seconds + _SPARE)
 
     def begin(self, ground: Ground) -> None:
-        self._ear = Ear(ground.app.config.redis_url, ground.app.keys.prefix)
+        self._listener = EventListener(ground.app.config.redis_url, ground.app.keys.prefix)
         _submit(ground.app, self._seconds)
 
     def finish(self, ground: Ground) -> None:
         """What still waits is left."""
 
     def judge(self, ground: Ground) -> Figures:
-        self._ear.close()
+        self._listener.close()
         texts = ground.app.clients.commands.lrange(f"{ground.app.keys.prefix}{RUNS}", 0, -1)
-        surplus, rates = surplus_and_rate(self._ear.starts)
+        surplus, rates = surplus_and_rate(self._listener.starts)
         return Figures(most_at_once(map(json.loads, texts), ground.deaths, time.time()), surplus, rates)
 
 

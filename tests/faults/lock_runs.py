@@ -220,7 +220,7 @@ class Locks:
 
     def begin(self, ground: Ground) -> None:
         app = ground.app
-        ground.mourners.append(lambda pid: note(app.clients.commands, "killed", pid=pid))
+        ground.on_death.append(lambda pid: note(app.clients.commands, "killed", pid=pid))
         app.limits.set_task("hold", concurrency=_CONTENDERS)
         app.submit_many(app.tasks.find("hold").s(_HELD) for _ in range(self._count))
 
