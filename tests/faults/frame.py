@@ -33,8 +33,8 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """For how many seconds how many workers run, of which ``victims`` are killed, about ``pause`` seconds apart (0:
-    none is killed)."""
+    """For how many seconds how many workers run, of which ``victims`` are killed, about ``pause`` seconds apart. Where
+    one of these is 0, none is killed."""
 
     seconds: float = 120.0
     workers: int = 6
@@ -42,6 +42,18 @@ class RunOptions:
     pause: float = 1.0
     threads: int = 5
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or not 0 <= self.victims <= self.workers:
+            raise ValueError(
+                f"of {self.workers} workers {self.victims} can't be killed; give one worker or more, and 0 "
+                "to as many victims"
+            )
+
+    @property
+    def kills(self) -> bool:
+        """Whether any worker is killed."""
+        return bool(self.pause and self.victims)
 
 
 @dataclass
@@ -124,7 +136,8 @@ class Workers:
 
     def kill_some(self) -> None:
         """For the seconds of the options."""
-        ends, pause = time.monotonic() + self._options.seconds, self._options.pause
+        ends = time.monotonic() + self._options.seconds
+        pause = self._options.pause if self._options.kills else 0
         while (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, self._random.uniform(0.5, 1.5) * pause) if pause else left)
             if pause and time.monotonic() < ends:
@@ -185,7 +198,11 @@ def asked_for(kind: type[Options], module: str, description: str | None) -> Opti
     for one in fields(defaults):
         value = getattr(defaults, one.name)
         parser.add_argument(f"--{one.name}", type=type(value), default=value, help=f"{value}")
-    return kind(**vars(parser.parse_args()))
+    arguments = vars(parser.parse_args())
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def told(*runs: Callable[[Path], Outcome]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.flow_runs import flow
-from tests.faults.frame import RunOptions, Verdict
+from tests.faults.frame import RunOptions, Verdict, asked_for
 from tests.faults.schedule_runs import Figures
 
 FINE = Figures(due=1, missing=[], undue=[], doubled=[], recorded_twice=[], late=[0.0])
@@ -44,6 +44,23 @@ def test_the_law_holds_when_workers_with_schedules_limits_and_locks_are_dead(ver
 def test_what_is_not_fired_exactly_once_when_it_is_due_is_seen(fault: str) -> None:
     assert FINE.is_good
     assert not replace(FINE, **{fault: ["code-1:2026-11-26T12:00:00Z"]}).is_good
+
+
+@pytest.mark.parametrize(("workers", "victims"), [(6, 7), (6, -1), (0, 0)])
+def test_more_victims_than_workers_are_refused(workers: int, victims: int) -> None:
+    with pytest.raises(ValueError, match=f"of {workers} workers {victims} can't be killed"):
+        RunOptions(workers=workers, victims=victims)
+
+
+def test_options_that_are_refused_end_the_command_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["flow_runs", "--victims", "7", "--workers", "6"])
+
+    with pytest.raises(SystemExit):
+        asked_for(RunOptions, "flow_runs", "")
+
+    assert "of 6 workers 7 can't be killed" in capsys.readouterr().err
 
 
 def test_one_bad_outcome_or_breach_of_the_law_makes_a_bad_run() -> None:
