@@ -19,7 +19,7 @@ MODULE = "tests.faults.flow_tasks"
 
 def flow(options: RunOptions, folder: Path) -> Verdict:
     """One run of all three."""
-    return run(MODULE, [Schedules(), Limits(options.seconds), Locks(options.seconds)], options, folder)
+    return run(MODULE, [Schedules(), Limits(options), Locks(options)], options, folder)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ def submissions_recorded(data: Path, prefix: str) -> Counter[str]:
     return Counter(task_id for task_id, fields in _writes(data, prefix) if b"created_at" in fields)
 
 
+def starts_recorded(data: Path, prefix: str) -> Counter[str]:
+    """Task id → how many writes began a run of it."""
+    return Counter(task_id for task_id, fields in _writes(data, prefix) if b"started_at" in fields)
+
+
 def _writes(data: Path, prefix: str) -> Iterator[tuple[str, dict[bytes, bytes]]]:
     """Every write to a task's hash."""
     start = f"{prefix}task:".encode()

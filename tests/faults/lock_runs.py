@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from minicelery.identity import mark
 from tests.real.conftest import Crew
 from tests.stack import stand_still, wait_until
 
-from .frame import Ground, asked_for, ground, told
+from .frame import Ground, RunOptions, asked_for, ground, told
 from .lock_tasks import HISTORY, NAME, TTL, note
 
 MODULE = "tests.faults.lock_tasks"
@@ -30,9 +30,11 @@ _BACKLOG = 200
 #: its place for a while, and the next kill is to meet one that holds it.
 _CONTENDERS = 3
 #: How long each of them holds it, and more than can do so in a second.
-_HELD, _A_SECOND = 0.05, 20
+_HELD, _A_SECOND = 0.2, 5
 #: Seconds more than asked for, for which there are tasks.
 _SPARE = 10
+#: Seconds after which a kill has surely met a holder.
+_ENOUGH = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,13 @@ class Verdict:
     beliefs: int = 0
     refused: int = 0
     waits: list[float] = field(default_factory=list)  #: seconds from a kill of a holder until the next holding
+    least_waits: int = 0  #: so many holders had to die, and to be followed
 
     @property
     def is_good(self) -> bool:
-        """Whether it was held, and never by two."""
-        return bool(self.holdings) and not (self.overlaps or self.backwards or self.stale_writes)
+        """Whether it was held, by those who follow a dead holder, too, and never by two."""
+        is_tried = self.holdings > 0 and len(self.waits) >= self.least_waits
+        return is_tried and not (self.overlaps or self.backwards or self.stale_writes)
 
     def lines(self) -> list[str]:
         waits = f"{max(self.waits):.2f} s" if self.waits else "none"
@@ -72,6 +76,7 @@ class Verdict:
             f"tokens that did not grow: {len(self.backwards)}",
             f"begun while one that was stopped believed to hold it: {self.beliefs}",
             f"stale writes refused: {self.refused}, taken: {len(self.stale_writes)}",
+            f"holders that died and were followed: {len(self.waits)}, at least {self.least_waits} wanted",
             f"longest wait after the death of a holder: {waits}",
         ]
 
@@ -215,8 +220,9 @@ def _wait_until_free(app: MiniCelery) -> None:
 class Locks:
     """A case: tasks of workers take the lock one after the other; whose process is killed is put down there, too."""
 
-    def __init__(self, seconds: float) -> None:
-        self._count = int(seconds + _SPARE) * _A_SECOND
+    def __init__(self, options: RunOptions) -> None:
+        self._count = int(options.seconds + _SPARE) * _A_SECOND
+        self.least_waits = int(options.kills and options.seconds >= _ENOUGH)
 
     def begin(self, ground: Ground) -> None:
         app = ground.app
@@ -229,7 +235,7 @@ class Locks:
 
     def judge(self, ground: Ground) -> Verdict:
         _wait_until_free(ground.app)
-        return judge(_records(ground.app))
+        return replace(judge(_records(ground.app)), least_waits=self.least_waits)
 
 
 def kill_and_stop(options: LockOptions, folder: Path) -> Verdict:

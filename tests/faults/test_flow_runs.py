@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.flow_runs import flow
 from tests.faults.frame import RunOptions, Verdict, asked_for
+from tests.faults.lock_runs import Locks
 from tests.faults.schedule_runs import Figures
 
 FINE = Figures(due=1, missing=[], undue=[], doubled=[], recorded_twice=[], late=[0.0])
@@ -61,6 +62,14 @@ def test_options_that_are_refused_end_the_command_with_the_reason(
         asked_for(RunOptions, "flow_runs", "")
 
     assert "of 6 workers 7 can't be killed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [(RunOptions(seconds=30), 1), (RunOptions(seconds=29), 0), (RunOptions(victims=0), 0), (RunOptions(pause=0), 0)],
+)
+def test_of_half_a_minute_with_kills_the_death_of_a_holder_is_wanted(options: RunOptions, wanted: int) -> None:
+    assert Locks(options).least_waits == wanted
 
 
 def test_one_bad_outcome_or_breach_of_the_law_makes_a_bad_run() -> None:

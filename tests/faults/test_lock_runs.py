@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,11 @@ def test_the_dead_and_the_stopped_are_no_second_holders() -> None:
 
     assert verdict.is_good
     assert (verdict.holdings, verdict.beliefs, verdict.refused, verdict.waits) == (3, 1, 1, [1.5])
+
+
+def test_where_no_holder_has_died_and_been_followed_a_verdict_that_asks_for_it_is_bad() -> None:
+    calm = replace(judge(["begin 1 a 1.0", "end 1 a 2.0"]), least_waits=1)
+    deadly = replace(judge(["begin 1 a 1.0", "killed 0 a 2.0", "begin 2 b 3.5"]), least_waits=1)
+
+    assert not calm.is_good
+    assert deadly.is_good
