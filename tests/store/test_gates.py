@@ -1,16 +1,16 @@
 """Limits: who has to wait, who is put forward when, and that nobody else is held up."""
 
 import itertools
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from minicelery import MiniCelery
 from minicelery.connection import Clients
@@ -540,6 +540,7 @@ class Machine(RuleBasedStateMachine):
     """Limited and other tasks come and go; no limit is ever passed, and in the end nothing is stuck."""
 
     clients: Clients
+    covered: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -581,6 +582,15 @@ class Machine(RuleBasedStateMachine):
         records = self.app.inspector.tasks([*self.kinds])
         return [record.id for record in records if record and record.status not in FINISHED]
 
+    @initialize(queue=st.sampled_from(["default", "other"]), priority=st.sampled_from(["", ',"priority":"9"']))
+    def tenants_have_tasks(self, queue: str, priority: str) -> None:
+        for tenant in (',"fair":"t"', ',"fair":"u"'):
+            for delay, expires in ((None, ""), (0.4, ""), (None, ',"expires_in":"1.500"'), (2.0, ""), (None, "")):
+                self.submit("a", "x", "free", queue, priority, tenant, 1, delay, expires)
+        self.claim("w", 2, quarantine=False)
+        self._end(min(self.held), Status.FAILED)
+        self.claim("v", 1, quarantine=False)
+
     @rule(
         name=st.sampled_from(NAMES),
         key=st.sampled_from(KEYS),
@@ -589,18 +599,31 @@ class Machine(RuleBasedStateMachine):
         priority=st.sampled_from(["", ',"priority":"9"', ',"priority":"0"']),
         tenant=st.sampled_from(["", ',"fair":"t"', ',"fair":"u"']),
         count=st.integers(1, 4),
+        delay=st.sampled_from([None, None, None, 0.4, 2.0]),
+        expires=st.sampled_from(["", "", "", ',"expires_in":"1.500"']),
     )
-    def submit(self, name: str, key: str, kind: str, queue: str, priority: str, tenant: str, count: int) -> None:
+    def submit(
+        self,
+        name: str,
+        key: str,
+        kind: str,
+        queue: str,
+        priority: str,
+        tenant: str,
+        count: int,
+        delay: float | None,
+        expires: str,
+    ) -> None:
         options: dict[str, Any] = {}
         if kind in ("rate", "both"):
             options["rate_limit"] = f"{1 / INTERVAL:g}/s"
         if kind in ("slots", "both"):
             options["concurrency"] = SLOTS
-        text = more(key, **options)[:-1] + priority + tenant + "}"
+        text = more(key, **options)[:-1] + priority + tenant + expires + "}"
         for _ in range(count):
             task = f"t{next(self.numbers)}"
             self.kinds[task] = (kind, f"{name}/{key}")
-            self.desk.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, more=text)])
+            self.desk.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, delay, more=text)])
 
     @rule(worker=st.sampled_from(["w", "v"]), count=st.integers(1, 5), quarantine=st.sampled_from([False, False, True]))
     def claim(self, worker: str, count: int, quarantine: bool) -> None:
@@ -622,15 +645,57 @@ class Machine(RuleBasedStateMachine):
         for running in self.seen.running.values():
             running.discard(task)
 
-    @rule(data=st.data(), status=st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.FAILED, Status.RETRYING]))
-    def settle(self, data: st.DataObject, status: Status) -> None:
+    @rule(
+        data=st.data(),
+        status=st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.FAILED, Status.RETRYING]),
+        delay=st.sampled_from([0.0, 1.0]),
+    )
+    def settle(self, data: st.DataObject, status: Status, delay: float) -> None:
         if self.held:
-            self._end(data.draw(st.sampled_from(sorted(self.held))), status)
+            self._end(data.draw(st.sampled_from(sorted(self.held))), status, delay * (status is Status.RETRYING))
+
+    @rule(data=st.data())
+    def dead_letters_are_revived(self, data: st.DataObject) -> None:
+        if dead := self.clients.commands.lrange(self.app.keys.dead_letter, 0, -1):
+            some = data.draw(st.lists(st.sampled_from(sorted(dead)), min_size=1, max_size=4, unique=True))
+            with self._covering("revived", some):
+                assert all(self.desk.broker.revive(some, f"revival{next(self.numbers)}"))
+
+    @rule(data=st.data(), is_followed=st.booleans())
+    def a_front_is_deleted(self, data: st.DataObject, is_followed: bool) -> None:
+        """By a foreign hand; the next of its tenant comes into line by the next submission, or as the upkeep has it."""
+        records = self.app.inspector.tasks(self._unfinished())
+        passes = {
+            one.id: self.clients.commands.hget(self.app.keys.task(one.id), "pass") or "" for one in records if one
+        }
+        fronts = [one for one in records if one and one.status == "PENDING" and passes[one.id].startswith("fair/")]
+        if not fronts:
+            return
+        front = data.draw(st.sampled_from(fronts))
+        _, priority, queue, tenant = passes[front.id].split("/")
+        self.clients.commands.delete(self.app.keys.task(front.id))
+        self.clients.commands.lrem(self.app.keys.priority(queue, int(priority)), 0, front.id)
+        waiting = self.clients.commands.zrange(self.app.keys.waiting(passes[front.id]), 0, -1)
+        with self._covering("healed", waiting):
+            if is_followed:
+                self.submit("a", "x", "free", queue, f',"priority":"{priority}"', f',"fair":"{tenant}"', 1, None, "")
+            else:
+                self.desk.broker.turn([passes[front.id]])
+
+    @contextmanager
+    def _covering(self, step: str, ids: Sequence[str]) -> Iterator[None]:
+        """Count for how many tasks of tenants the step has changed the state, by the step and the new state."""
+        before = {one.id: one.status for one in self.app.inspector.tasks(ids) if one}
+        yield
+        after = [one for one in self.app.inspector.tasks(ids) if one]
+        self.covered.update(f"{step}: {one.status}" for one in after if one.fair_key and one.status != before[one.id])
 
     @rule(worker=st.sampled_from(["w", "v"]))
     def a_worker_is_lost(self, worker: str) -> None:
-        self.desk.broker.recover(worker, ["*"])
-        for task in [task for task, (who, _) in self.held.items() if who == worker]:
+        lost = [task for task, (who, _) in self.held.items() if who == worker]
+        with self._covering("recovered", lost):
+            self.desk.broker.recover(worker, ["*"])
+        for task in lost:
             del self.held[task]
             for running in self.seen.running.values():
                 running.discard(task)
@@ -663,6 +728,11 @@ class Machine(RuleBasedStateMachine):
     def time_goes_on(self, seconds: float) -> None:
         self.clock.go_on(seconds)
         self.desk.broker.admit()
+        unfinished = self._unfinished()
+        with self._covering("expired", unfinished):
+            self.desk.broker.expire()
+        with self._covering("promoted", unfinished):
+            self.desk.broker.promote()
 
     @rule()
     def delayed_tasks_come(self) -> None:
@@ -724,14 +794,18 @@ class Machine(RuleBasedStateMachine):
 def test_no_limit_is_passed_and_nothing_is_stuck(real_clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     monkeypatch.setattr(Machine, "clients", real_clients, raising=False)
+    monkeypatch.setattr(Machine, "covered", Counter(), raising=False)
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=50,
+            stateful_step_count=30,
             phases=(Phase.generate,),
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )
+    steps = {step.partition(":")[0] for step in Machine.covered}
+    wanted = {"promoted", "expired", "recovered", "revived", "healed"}
+    assert steps == wanted, f"what tenants' tasks have gone through: {Machine.covered}"
