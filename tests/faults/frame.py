@@ -28,6 +28,8 @@ PATIENCE = 60.0
 _MEMORY = Path("/dev/shm")
 #: Nobody can have waited for its end.
 _LEASE = "600"
+#: Seconds between two looks for somebody to kill.
+_LOOK = 0.01
 Options = TypeVar("Options")
 
 
@@ -68,6 +70,7 @@ class Ground:
     deaths: dict[int, float] = field(
         default_factory=dict
     )  #: process id → just before it was killed, by the time of day
+    targets: list[Callable[[], int]] = field(default_factory=list)  #: the processes (0: none) that are best killed now
     on_death: list[Callable[[int], None]] = field(default_factory=list)  #: called with each process that is gone
 
     def start(self, *arguments: str, **environ: str) -> Worker:
@@ -75,13 +78,17 @@ class Ground:
 
     def kill(self, worker: Worker) -> None:
         """kill -9 of a whole worker. All that it had sent is done when the callbacks are called."""
-        children, now = psutil.Process(worker.process.pid).children(), time.time()
+        children, now = _children(worker), time.time()
         scene.kill(worker)
         self.app.clients.commands.ping()
-        for child in children:
-            self.deaths[child.pid] = now
+        for pid in children:
+            self.deaths[pid] = now
             for callback in self.on_death:
-                callback(child.pid)
+                callback(pid)
+
+
+def _children(worker: Worker) -> list[int]:
+    return [child.pid for child in psutil.Process(worker.process.pid).children()]
 
 
 class Outcome(Protocol):
@@ -141,10 +148,23 @@ class Workers:
         while (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, self._random.uniform(0.5, 1.5) * pause) if pause else left)
             if pause and time.monotonic() < ends:
-                victim = self._random.randrange(self._options.victims)
+                victim = self._victim()
                 self._ground.kill(self._workers[victim])
                 self._workers[victim] = self._start()
                 self.kills += 1
+
+    def _victim(self) -> int:
+        """One at random; every second time one whose process a case wants to be killed, if there is any soon."""
+        victims = range(self._options.victims)
+        if self._ground.targets and self.kills % 2:
+            processes = {pid: one for one in victims for pid in _children(self._workers[one])}
+            ends = time.monotonic() + min(2 * self._options.pause, self._options.seconds / 10)
+            while time.monotonic() < ends:
+                for target in self._ground.targets:
+                    if (pid := target()) in processes:
+                        return processes[pid]
+                time.sleep(_LOOK)
+        return self._random.choice(victims)
 
     def kill_all(self) -> None:
         for worker in self._workers:

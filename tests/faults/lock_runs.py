@@ -31,6 +31,8 @@ _BACKLOG = 200
 _CONTENDERS = 3
 #: How long each of them holds it, and more than can do so in a second.
 _HELD, _A_SECOND = 0.2, 5
+#: Less than that, so that whoever is idle begins the next one, and not always the thread that has ended one.
+_RATE = "4/s"
 #: Seconds more than asked for, for which there are tasks.
 _SPARE = 10
 #: Seconds after which a kill has surely met a holder.
@@ -213,6 +215,12 @@ def _records(app: MiniCelery) -> list[str]:
     return [str(record) for record in app.clients.commands.lrange(HISTORY, 0, -1)]
 
 
+def holder_of(records: Sequence[str]) -> int:
+    """The process that has the lock after these records, of which the last is enough; 0 if none has."""
+    word, _, pid, _ = records[-1].split() if records else ("end", "", "0", "")
+    return int(pid) if word in ("begin", "write") else 0
+
+
 def _wait_until_free(app: MiniCelery) -> None:
     wait_until(lambda: not app.locks.held(), 5 * TTL, f"the end of the lock '{NAME}' of the dead")
 
@@ -226,8 +234,9 @@ class Locks:
 
     def begin(self, ground: Ground) -> None:
         app = ground.app
+        ground.targets.append(lambda: holder_of(app.clients.commands.lrange(HISTORY, -1, -1)))
         ground.on_death.append(lambda pid: note(app.clients.commands, "killed", pid=pid))
-        app.limits.set_task("hold", concurrency=_CONTENDERS)
+        app.limits.set_task("hold", concurrency=_CONTENDERS, rate=_RATE)
         app.submit_many(app.tasks.find("hold").s(_HELD) for _ in range(self._count))
 
     def finish(self, ground: Ground) -> None:

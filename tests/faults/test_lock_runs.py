@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minicelery import MiniCelery
-from tests.faults.lock_runs import LockOptions, judge, kill_and_stop
+from tests.faults.lock_runs import LockOptions, holder_of, judge, kill_and_stop
 from tests.faults.lock_tasks import HISTORY, NAME, write
 from tests.real.conftest import Crew
 from tests.stack import stand_still, wait_until
@@ -130,3 +130,8 @@ def test_where_no_holder_has_died_and_been_followed_a_verdict_that_asks_for_it_i
 
     assert not calm.is_good
     assert deadly.is_good
+
+
+def test_the_holder_of_the_lock_is_told_by_the_last_record() -> None:
+    assert holder_of(["begin 1 7 1.0"]) == holder_of(["write 1 7 1.0"]) == 7
+    assert holder_of(["end 1 7 1.0"]) == holder_of(["killed 0 7 1.0"]) == holder_of([]) == 0
