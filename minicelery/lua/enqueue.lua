@@ -198,8 +198,13 @@ for _, task in ipairs(changed) do
   local body = 2 + (task.i - 1) * WIDTH
   redis.call('HSET', key.task(task.id), 'args', ARGV[body + 2], 'kwargs', ARGV[body + 3], 'due', stamp(task.due),
     'updated_at', stamp(at))
-  if task.gates then redis.call('HSET', key.task(task.id), 'gates', task.gates) end
-  if task.fair then redis.call('HSET', key.task(task.id), 'fair', task.fair) end
+  for _, field in ipairs({'gates', 'fair'}) do
+    if task[field] then
+      redis.call('HSET', key.task(task.id), field, task[field])
+    else
+      redis.call('HDEL', key.task(task.id), field)
+    end
+  end
   redis.call('SET', task.where, task.id, 'PX', string.format('%.0f', math.max(1, (task.due - at) * 1000)))
   delay(task.id, task.due)
   emit(task.id, 'scheduled', ',"status":"SCHEDULED","due":' .. when(task.due) .. ',"at":' .. when(at) .. '}')

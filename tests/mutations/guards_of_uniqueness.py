@@ -118,6 +118,16 @@ _KEYS = (
 
 _DEBOUNCE = (
     Mutation(
+        "a debounced task keeps the tenant and the limit of an earlier call",
+        "it waits for another tenant's turn, and for what its arguments have no part in",
+        f"{_LUA}/enqueue.lua",
+        "      redis.call('HDEL', key.task(task.id), field)\n",
+        "",
+        (
+            "store/test_uniqueness.py::test_the_limit_and_the_tenant_of_a_debounced_task_go_where_the_last_call_has_none",
+        ),
+    ),
+    Mutation(
         "a call is joined to a task that a worker has had",
         "arguments change between two deliveries of one task",
         f"{_LUA}/prelude.lua",
@@ -148,7 +158,7 @@ _DEBOUNCE = (
         "the limits of a debounced task are those of its first call",
         "another one's limit holds for what is run",
         f"{_LUA}/enqueue.lua",
-        "  if task.gates then redis.call('HSET', key.task(task.id), 'gates', task.gates) end\n",
+        "      redis.call('HSET', key.task(task.id), field, task[field])\n",
         "",
         (f"{_STORE}::test_the_limit_of_a_debounced_task_is_that_of_the_last_arguments",),
     ),

@@ -338,6 +338,15 @@ def test_the_limit_of_a_debounced_task_is_that_of_the_last_arguments(fake_app: M
     assert gates[0] == gates[1]
 
 
+def test_the_limit_and_the_tenant_of_a_debounced_task_go_where_the_last_call_has_none(desk: Desk) -> None:
+    earlier = json.loads(once("debounce", call="[1]")) | {"gates": "{}", "fair": "acme"}
+    desk.submit("t", more=json.dumps(earlier))
+
+    call(desk, "u", "[2]")
+
+    assert desk.app.clients.commands.hmget(desk.app.keys.task("t"), "gates", "fair") == [None, None]
+
+
 def test_a_call_that_was_joined_and_comes_again_late_changes_nothing(desk: Desk) -> None:
     call(desk, "t", "[1]")
     call(desk, "u", "[2]")
