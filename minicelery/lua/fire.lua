@@ -19,7 +19,10 @@ local function read_more(text, at)
   local where = more.once ~= 'debounce' and key_of_call(more) or nil
   local hold = where and tonumber(more.hold)
   if where and not (hold and hold >= 1 and hold <= LONGEST_HOLD) then error('hold') end
-  if type(more.fair or '') ~= 'string' then error('fair') end
+  for _, field in ipairs({'priority', 'tags', 'options', 'gates', 'fair', 'once', 'once_key'}) do
+    if type(more[field] or '') ~= 'string' then error(field) end
+  end
+  if more.expires and not (more.expires > -LONGEST_HOLD and more.expires < LONGEST_HOLD) then error('expires') end
   return more, where, where and string.format('%.0f', hold)
 end
 

@@ -93,6 +93,22 @@ _FIRE = (
         (f"{_SCHEDULES}::test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other",),
     ),
     Mutation(
+        "fire takes any JSON for the options of a schedule",
+        "one that is no text ends the script between its writes",
+        f"{_LUA}/fire.lua",
+        "    if type(more[field] or '') ~= 'string' then error(field) end\n",
+        "",
+        (f"{_SCHEDULES}::test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other",),
+    ),
+    Mutation(
+        "fire takes any number for a moment",
+        "one that Redis does not take ends the script between its writes",
+        f"{_LUA}/fire.lua",
+        "  if more.expires and not (more.expires > -LONGEST_HOLD and more.expires < LONGEST_HOLD) then",
+        "  if false then",
+        (f"{_SCHEDULES}::test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other",),
+    ),
+    Mutation(
         "a schedule that is fired stays where it stands",
         "it is fired again and again",
         f"{_LUA}/fire.lua",

@@ -532,6 +532,14 @@ def test_a_damaged_schedule_is_told_once_and_stops_no_other(table: Table, caplog
         ("more", UNIQUE.replace("60000", "soon")),
         ("more", UNIQUE.replace("60000", "-1")),
         ("more", '{"once":"finish"}'),
+        ("more", '{"priority":9}'),
+        ("more", '{"tags":["x"]}'),
+        ("more", '{"options":{"a":1}}'),
+        ("more", '{"options":null}'),
+        ("more", '{"gates":{}}'),
+        ("more", '{"fair":[]}'),
+        ("more", '{"expires":"nan"}'),
+        ("more", '{"expires_in":"1e300"}'),
     ],
 )
 def test_a_schedule_whose_options_are_damaged_sends_nothing_and_stops_no_other(
