@@ -51,7 +51,8 @@ SCHEMA = (
         "room",
         "room:{}",
         "hash",
-        "those who wait for the same gates, or of one tenant: seq, out (the last one put forward)",
+        "those who wait for the same gates, or of one tenant: seq, out (the last one put forward); of gates: round and"
+        " last place of each tenant, by priority",
     ),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
     Pattern(

@@ -123,7 +123,7 @@ for _, source in ipairs(sources) do
       local id = ids[j]
       local task = not is_full and not seen[id] and whole(id, 'args', 'kwargs', 'more')
       if task and task.more then
-        rare().add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'unique')
+        rare().add_more(id, task, 'options', 'expires', 'tags', 'gates', 'pass', 'place', 'fair', 'unique')
         task.lane = source.priority
         -- Of a tenant whose turn it is.
         if room then

@@ -687,10 +687,11 @@ local function gatekeeper(at)
   -- A late start is made up for, as long as it was not too late: else no rate could be held exactly.
   function keeper.slack(interval) return math.max(0.25, math.min(interval, 1)) end
 
-  -- Whether a task at the head of its list has to wait: its room and the gate, or only its room where others wait before it.
+  -- Whether a task at the head of its list has to wait: its room and the gate, or only its room where others wait before it;
+  -- which a tenant's task passes by that has its turn and no gate.
   function keeper.stop(task)
     local name = room_of(task)
-    if task.pass ~= name and room(name).count > 0 then return {room = name} end
+    if task.pass ~= name and room(name).count > 0 and not (task.fair and #gates_of(task) == 0) then return {room = name} end
     local gate = refusal(task)
     return gate and {room = name, gate = gate} or nil
   end
@@ -742,14 +743,53 @@ local function gatekeeper(at)
     for _ = 1, LONGEST do
       local id = (try('ZRANGE', key.waiting(name), 0, 0) or {})[1]
       if not id then return nil end
-      local task = whole(id, 'lane', 'gates', 'place')
+      local task = whole(id, 'lane', 'gates', 'place', 'fair')
       if task and task.status == 'WAITING' then return id, task end
       try('ZREM', key.waiting(name), id)
     end
   end
 
-  -- Puts forward as many of a room as may pass; where the first may not, the room waits at the gate that says so.
+  -- Who goes before whom in a room: who has the higher priority; among these tenants take turns, as in a list, those without
+  -- one together as one of them. A place is a priority's part of all numbers, then a round, then who came first. A tenant comes
+  -- into the round behind the last one that was put forward, or behind its own last place. So without tenants it is who came
+  -- first.
+  local PART, TIES, places = 1e12, 512, {}
+
+  local function place_in(name, task)
+    local priority = lane_of(task.lane) or NORMAL_PRIORITY
+    local mine, known = priority .. '/' .. (task.fair or ''), places[name] or {}
+    places[name] = known
+    if not known[mine] then
+      local found = try('HMGET', key.room(name), 'seq', 'round/' .. priority, 'last/' .. mine) or {}
+      local round = tonumber(found[2] or nil)
+      known.seq = known.seq or tonumber(found[1] or nil) or 0
+      if not round then
+        round = known.seq
+        try('HSET', key.room(name), 'round/' .. priority, string.format('%.0f', round))
+      end
+      known[mine] = math.max(round, tonumber(found[3] or nil) or 0)
+    end
+    local turn, before = known[mine] + 1, known.seq
+    known[mine], known.seq = turn, before + 1
+    try('HSET', key.room(name), 'seq', string.format('%.0f', before + 1), 'last/' .. mine, string.format('%.0f', turn))
+    return string.format('%.17g', (9 - priority) * PART + turn + before % TIES / TIES)
+  end
+
+  -- The round of a room that one belongs to who is put forward: the field in which it stands, and its number. The last place of
+  -- its tenant is of no use when that round has come.
+  local function round_of_place(name, task)
+    local number = tonumber(task.place or nil) or 0
+    local rest = number % PART
+    local priority, turn = string.format('%.0f', 9 - (number - rest) / PART), string.format('%.0f', math.floor(rest))
+    local last = task.fair and 'last/' .. priority .. '/' .. task.fair
+    if last and try('HGET', key.room(name), last) == turn then try('HDEL', key.room(name), last) end
+    return 'round/' .. priority, turn
+  end
+
+  -- Puts forward as many of a room as may pass; where the first may not, the room waits at the gate that says so. Where nothing
+  -- limits them any more, those of tenants come to their turns again.
   local function advance(name)
+    places[name] = nil
     try('HDEL', key.room(name), 'out')
     local id, task = first_of(name)
     if not id then
@@ -761,14 +801,21 @@ local function gatekeeper(at)
       local left = spare(one)
       if left < most then most, gate = left, one end
     end
-    local first, moved = task, {}
+    local first, moved, count = task, {}, 0
     -- Where another program has taken the key of a list, it is looked at again, as if the name had been paused.
-    while id and #moved < most and not no_line(task.queue, task.lane) do
+    while id and count < most and not no_line(task.queue, task.lane) do
       try('ZREM', key.waiting(name), id)
-      redis.call('HSET', key.task(id), 'pass', name)
-      redis.call('HDEL', key.task(id), 'room')
-      try('HSET', key.room(name), 'out', id, 'out_at', stamp(at))
-      moved[#moved + 1] = {id, task}
+      if #stood_at == 0 and task.fair and task.lane ~= 'quarantine' then
+        try('HSET', key.room(name), round_of_place(name, task))
+        redis.call('HDEL', key.task(id), 'room', 'place')
+        come(id, task.queue, task.lane, task.fair, at)
+      else
+        redis.call('HSET', key.task(id), 'pass', name)
+        redis.call('HDEL', key.task(id), 'room')
+        try('HSET', key.room(name), 'out', id, 'out_at', stamp(at), round_of_place(name, task))
+        moved[#moved + 1] = {id, task}
+      end
+      count = count + 1
       id, task = first_of(name)
     end
     -- The last that is put at the head is the next one to be taken.
@@ -780,8 +827,11 @@ local function gatekeeper(at)
     end
     -- Who waits stands at a gate: if nothing else brings the room on, the gate's next look does.
     local line_gate = {kind = 'line', id = 'pause/' .. first.name}
-    if id then register(name, #moved < most and line_gate or gate or stood_at[1] or line_gate) end
-    return #moved
+    if id then register(name, count < most and line_gate or gate or stood_at[1] or line_gate) end
+    -- Of those who came to their turns nobody brings the others on.
+    if id and count > #moved and is_ours(key.gates(), 'zset') then note_time(key.gates(), line_gate.id, at) end
+    if not id and #moved == 0 and is_ours(key.room(name), 'hash') then redis.call('DEL', key.room(name)) end
+    return count
   end
 
   -- The last one who was put forward is no longer there.
@@ -855,11 +905,7 @@ local function gatekeeper(at)
   -- A task has to wait. One that was put forward takes its old place again.
   function keeper.hold(id, task, stopped)
     local name = stopped.room
-    local place = tonumber(task.place or nil) and task.place
-    if not place then
-      local seq = try('HINCRBY', key.room(name), 'seq', 1) or 0
-      place = string.format('%.0f', (9 - tonumber(lane_of(task.lane) or NORMAL_PRIORITY)) * 1e12 + seq)
-    end
+    local place = tonumber(task.place or nil) and task.place or place_in(name, task)
     try('ZADD', key.waiting(name), place, id)
     redis.call('HSET', key.task(id), 'status', 'WAITING', 'room', name, 'place', place, 'more', 1,
       'updated_at', stamp(at))

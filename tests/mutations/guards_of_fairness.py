@@ -4,6 +4,7 @@ from .mutation import Mutation
 
 _LUA = "minicelery/lua"
 _FAIR = "store/test_fairness.py"
+_LIMITS = "store/test_fair_limits.py"
 
 GUARDS_OF_FAIRNESS = (
     Mutation(
@@ -120,5 +121,77 @@ GUARDS_OF_FAIRNESS = (
         "  found.behind = (found.behind or 0) + 1\n",
         "",
         (f"{_FAIR}::test_every_thread_is_woken_for_a_batch_of_one_tenant",),
+    ),
+    Mutation(
+        "at a limit all tenants are one",
+        "a flood that a limit has stopped delays all others at the limit",
+        f"{_LUA}/prelude.lua",
+        "    local mine, known = priority .. '/' .. (task.fair or ''), places",
+        "    local mine, known = priority .. '/', places",
+        (f"{_LIMITS}::test_tenants_take_turns_at_a_limit_whatever_waits_there",),
+    ),
+    Mutation(
+        "who comes to a limit begins with its first round",
+        "whoever comes later goes before all that wait there",
+        f"{_LUA}/prelude.lua",
+        "math.max(round, tonumber(found[3] or nil) or 0)",
+        "tonumber(found[3] or nil) or 0",
+        (f"{_LIMITS}::test_a_tenant_that_comes_later_to_a_limit_comes_into_the_round_at_its_end",),
+    ),
+    Mutation(
+        "the round of a limit is that of no priority",
+        "a flood of a higher priority lets all of one tenant's others go before another's",
+        f"{_LUA}/prelude.lua",
+        "    return 'round/' .. priority, turn\n",
+        "    return 'round/' .. NORMAL_PRIORITY, turn\n",
+        (f"{_LIMITS}::test_each_priority_has_rounds_of_its_own_at_a_limit",),
+    ),
+    Mutation(
+        "of those in the same round at a limit any is the first",
+        "tasks of tenants with one task each do not begin in the order in which they came",
+        f"{_LUA}/prelude.lua",
+        " + before % TIES / TIES)",
+        ")",
+        (f"{_LIMITS}::test_ties_at_a_limit_go_by_arrival",),
+    ),
+    Mutation(
+        "in a room of an earlier release the rounds begin anew",
+        "whoever waits since before the upgrade waits behind all that come after it",
+        f"{_LUA}/prelude.lua",
+        "        round = known.seq\n",
+        "        round = 0\n",
+        (f"{_LIMITS}::test_who_comes_to_a_limit_stands_behind_those_that_an_earlier_release_has_put_there",),
+    ),
+    Mutation(
+        "a tenant's last place at a limit is kept",
+        "the room of a limit that is never without tasks grows with every tenant there has been",
+        f"{_LUA}/prelude.lua",
+        "try('HDEL', key.room(name), last)",
+        "try('HLEN', key.room(name))",
+        (f"{_LIMITS}::test_of_a_tenant_that_waits_at_no_limit_any_more_nothing_is_kept",),
+    ),
+    Mutation(
+        "tasks of tenants that nothing limits any more go to the head of their list",
+        "when a name is resumed all its tasks go before those of other tenants",
+        f"{_LUA}/prelude.lua",
+        "if #stood_at == 0 and task.fair and",
+        "if false and",
+        (f"{_LIMITS}::test_who_is_let_go_comes_to_its_tenants_turn_and_before_nobody",),
+    ),
+    Mutation(
+        "nobody looks after those of a room who are not let go at once",
+        "when a name is resumed, all but fifty of a tenant's tasks wait for ever",
+        f"{_LUA}/prelude.lua",
+        "then note_time(key.gates(), line_gate.id, at) end",
+        "then end",
+        (f"{_LIMITS}::test_who_is_let_go_comes_to_its_tenants_turn_and_before_nobody",),
+    ),
+    Mutation(
+        "who is let go is stopped as others wait in its room",
+        "each of a tenant's tasks goes to and fro between its list and the room",
+        f"{_LUA}/prelude.lua",
+        " and not (task.fair and #gates_of(task) == 0) then",
+        " then",
+        (f"{_LIMITS}::test_who_is_let_go_is_not_stopped_again_as_others_are_not_let_go_yet",),
     ),
 )
