@@ -20,6 +20,7 @@ from .world import World
 _SLICE = 500
 _HIDDEN = "is not among the priorities of its queue, so no claim looks into it"
 _NO_TURN = "holds tasks that wait for their turn, and none of their tenant is in line"
+_NO_TENANT = "is left of a tenant that has no task here"
 _TYPES = {pattern.name: pattern.type for pattern in SCHEMA}
 #: What holds ids, and what a worker has besides; both by the names of the schema.
 _HOLDERS = ("queue", "priority", "quarantine", "delayed", "waiting", "dead_letter", "claimed")
@@ -120,15 +121,20 @@ class Doctor:
         faults += [Violation(self._keys.priority_list(one), _HIDDEN) for one in hidden]
         holders = {key: place for key, place in right.items() if place[0] in _HOLDERS}
         halted = [*self._halted(right)]
-        faults += [Violation(key, _NO_TURN) for key in halted]
+        faults += [Violation(key, _NO_TURN if right[key][0] == "waiting" else _NO_TENANT) for key in halted]
         left |= {self._keys.priority_list(one) for one in hidden} | set(halted)
         return _Survey(tasks, holders, members, left, faults)
 
     def _halted(self, right: Mapping[str, Place]) -> Iterator[str]:
-        """The waiting sets of tenants that have no task in line, so that no turn of theirs ever comes."""
-        rooms = [place[1] for place in right.values() if place[0] == "waiting" and place[1].startswith("fair/")]
-        for batch in _batches(rooms):
-            yield from map(self._keys.waiting, self._broker.turn(batch, look=True))
+        """The waiting sets of tenants that have no task in line, so that no turn of theirs ever comes; where nothing
+        waits, what is left of their rooms."""
+        rooms = {
+            place[1] for place in right.values() if place[0] in ("waiting", "room") and place[1].startswith("fair/")
+        }
+        for batch in _batches(sorted(rooms)):
+            for room in self._broker.turn(batch, look=True):
+                waiting = self._keys.waiting(room)
+                yield waiting if waiting in right else self._keys.room(room)
 
     def _unannounced(self, right: Mapping[str, Place], wrong: Collection[str]) -> Iterator[str]:
         """The lists, by '<priority>:<queue>', that no claim looks into, since their queue does not name them."""
@@ -177,6 +183,8 @@ class Doctor:
                 case ("waiting", room):
                     done = self._broker.turn([room])
                     return "the next one is made ready at the tail of its queue" if done else ""
+                case ("room", room):
+                    return "deleted" if self._broker.turn([room]) else ""
             if key.endswith(":claims"):
                 self._client.expire(key, CLAIMS_KEPT)
                 return "to expire in an hour"

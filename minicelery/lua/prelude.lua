@@ -514,16 +514,23 @@ local function ending_of(ready)
   return NORMAL_PRIORITY .. ':' .. string.sub(ready, #key.queue('') + 1)
 end
 
+local fronts = {}
+
 -- The room whose front a task was that is none any more; looked for among the hundred tenants of a list of which most tasks
--- wait. nil if it was nobody's.
+-- wait, which are read once in a call. nil if it was nobody's.
 local function room_of_lost(id, ready)
-  local ending = ending_of(ready)
-  local priority, queue = string.match(ending, '^(%d):(.*)$')
-  for _, tenant in ipairs(redis.pcall('ZREVRANGE', key.tenants(ending), 0, 99)) do
-    local name = turn_room(queue or '', priority, tenant)
-    local are_ours = is_ours(key.waiting(name), 'zset') and is_ours(key.room(name), 'hash')
-    if are_ours and redis.call('HGET', key.room(name), 'out') == id then return name end
+  if not fronts[ready] then
+    local found, ending = {}, ending_of(ready)
+    local priority, queue = string.match(ending, '^(%d):(.*)$')
+    for _, tenant in ipairs(redis.pcall('ZREVRANGE', key.tenants(ending), 0, 99)) do
+      local name = turn_room(queue or '', priority, tenant)
+      local are_ours = is_ours(key.waiting(name), 'zset') and is_ours(key.room(name), 'hash')
+      local front = are_ours and redis.call('HGET', key.room(name), 'out')
+      if front then found[front] = name end
+    end
+    fronts[ready] = found
   end
+  return fronts[ready][id]
 end
 
 -- About how many tasks wait for their turn in the list of a room: those of the ten tenants with the most.

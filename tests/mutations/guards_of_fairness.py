@@ -194,4 +194,12 @@ GUARDS_OF_FAIRNESS = (
         " then",
         (f"{_LIMITS}::test_who_is_let_go_is_not_stopped_again_as_others_are_not_let_go_yet",),
     ),
+    Mutation(
+        "the doctor looks only at rooms in which somebody waits",
+        "what is left of tenants without tasks stays for ever",
+        f"{_LUA}/turn.lua",
+        "redis.call('EXISTS', key.waiting(name), key.room(name)) > 0",
+        "redis.call('EXISTS', key.waiting(name)) == 1",
+        (f"{_FAIR}::test_the_doctor_finds_what_is_left_of_a_tenant_and_deletes_it",),
+    ),
 )

@@ -578,6 +578,20 @@ def test_the_doctor_finds_a_tenant_without_one_in_line_and_puts_it_right(desk: D
     assert taken(desk) == ["a2", "a3"]
 
 
+def test_the_doctor_finds_what_is_left_of_a_tenant_and_deletes_it(desk: Desk) -> None:
+    flood(desk, a=1, b=2)
+    desk.app.clients.commands.delete(desk.app.keys.task("a1"))
+    assert desk.claim().dropped == ("a1",)
+    room = desk.app.keys.room(ROOM.format("a"))
+    words = f"{room}: is left of a tenant that has no task here"
+    assert [str(violation) for violation in desk.app.doctor.violations()] == [words]
+
+    assert [str(repair) for repair in desk.app.doctor.repair(0)] == [f"{words}: deleted"]
+
+    assert desk.app.clients.commands.exists(room) == 0
+    desk.lawful()
+
+
 def test_the_doctor_makes_ready_what_waits_in_no_room(desk: Desk) -> None:
     flood(desk, a=2)
     desk.app.clients.commands.delete(desk.app.keys.waiting(ROOM.format("a")))
