@@ -100,6 +100,11 @@ class FaultProxy:
         """Lose the replies of the next ``count`` requests that contain ``only``."""
         self._relay.call(lambda: self._losses.extend([only] * count))
 
+    @property
+    def losses_ahead(self) -> int:
+        """Of what ``lose_next`` was asked for, how many requests have not come yet."""
+        return len(self._losses)
+
     def cut_after(self, size: int) -> None:
         """End the connection of the next reply after its first ``size`` bytes."""
         self._relay.call(lambda: setattr(self, "_cut_after", size))

@@ -265,6 +265,7 @@ def test_claimed_work_whose_worker_never_heard_of_it_is_done_by_the_next(
         scene.work().get(PATIENCE)
         proxy.set(silent=True)
         proxy.lose_next(50, only=load("claim").sha.encode())
+        wait_until(lambda: proxy.losses_ahead < 50)  # until then an earlier claim may wait at the bell
 
         claimed = scene.work()
         scene.running(claimed)

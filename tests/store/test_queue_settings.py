@@ -51,7 +51,7 @@ def test_a_number_of_runs_that_the_code_says_holds_from_the_registration_on(desk
 def test_an_ageing_that_the_code_says_holds_from_the_registration_on(desk: Desk) -> None:
     beat(desk, "w", {"default": ":60.000"})
     desk.submit("low", priority=0)
-    desk.app.clients.commands.hset(desk.app.keys.task("low"), "updated_at", "1.000")
+    desk.app.clients.commands.hset(desk.app.keys.task("low"), "created_at", "1.000")
     desk.submit("high", priority=9)
 
     assert [desk.take().id for _ in range(2)] == ["low", "high"]
