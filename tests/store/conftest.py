@@ -12,6 +12,7 @@ from minicelery.handover import Answer, Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.options import more_of
 from minicelery.states import Status
+from tests.store.clock import Clock, install
 
 #: The name of all tasks of the desk, as one known to be short.
 SHORT = {"add": 1}
@@ -89,6 +90,12 @@ class Desk:
 @pytest.fixture
 def desk(app: MiniCelery) -> Desk:
     return Desk(app)
+
+
+@pytest.fixture
+def clock(app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    install(monkeypatch)
+    return Clock(app)
 
 
 @pytest.fixture

@@ -10,18 +10,12 @@ from minicelery import MiniCelery
 from minicelery.errors import ForeignData
 from minicelery.handover import Claim, Settlement
 from minicelery.states import Status
-from tests.store.clock import Clock, install
+from tests.store.clock import Clock
 from tests.store.conftest import SHORT, Desk
 from tests.store.test_gates import more
 
 AGEING = 90.0  # ten seconds for each step of priority
 FAILURE = '{"type":"E","message":"m","traceback":""}'
-
-
-@pytest.fixture
-def clock(app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    install(monkeypatch)
-    return Clock(app)
 
 
 @pytest.fixture

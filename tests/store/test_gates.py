@@ -26,12 +26,6 @@ Limited = Callable[..., None]
 
 
 @pytest.fixture
-def clock(app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    install(monkeypatch)
-    return Clock(app)
-
-
-@pytest.fixture
 def desk(app: MiniCelery, clock: Clock) -> Desk:
     desk = Desk(app)
     desk.hire("w", lease=1e6)
