@@ -28,11 +28,7 @@ for _, id in ipairs(part and part.ids or {unpack(ARGV, 3)}) do
   answers[#answers + 1] = status
 end
 
-if part then
-  local taken = {}
-  for i, one in ipairs(current) do taken[i] = one[1] end
-  answers = part.take(taken)
-end
+if part then answers = part.take(current) end
 for _, one in ipairs(current) do
   local id, task = one[1], one[2]
   if task[1] == 'FAILED' and not part then redis.call('LREM', dead_letter, -1, id) end

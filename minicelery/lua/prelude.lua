@@ -1174,10 +1174,11 @@ local function part_of_letters(dead_letter, forgotten, first)
     end
   end
 
-  -- Takes these ids of the part out of the list, and tells what is left of it. What is taken is marked first: looked for one by
-  -- one, each would cost a walk over all that lies behind.
-  function part.take(taken)
-    local mark, is_taken = ' ' .. forgotten, {}
+  -- Takes these of the part, {id, …} each, out of the list, and tells what is left of it. What is taken is marked first: looked
+  -- for one by one, each would cost a walk over all that lies behind.
+  function part.take(tasks)
+    local mark, is_taken, taken = ' ' .. forgotten, {}, {}
+    for i, one in ipairs(tasks) do taken[i] = one[1] end
     if #taken > 0 then redis.call('LTRIM', dead_letter, 0, -1) end  -- a full Redis does not refuse it
     for _, id in ipairs(taken) do
       redis.call('LSET', dead_letter, places[id], mark)

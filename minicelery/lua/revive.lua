@@ -24,11 +24,7 @@ for _, id in ipairs(ids) do
   answers[#answers + 1] = (letter or (task and task[2] == nonce)) and 1 or 0
 end
 
-if part then
-  local taken = {}
-  for i, one in ipairs(current) do taken[i] = one[1] end
-  answers = part.take(taken)
-end
+if part then answers = part.take(current) end
 for _, one in ipairs(current) do
   local id, queue, lane, tenant = one[1], one[2], one[3], one[4]
   if not part then redis.call('LREM', dead_letter, -1, id) end
