@@ -32,16 +32,23 @@ class Block:
 
     def __init__(self, app: str = APP, max_runs: int = 0) -> None:
         self.isolation = Isolation(app, {}, World(), max_runs)
+        self.runs = 0  #: how many there were; each is a delivery of its own
         self.reports: list[tuple[str, ...]] = []
         self.is_current: bool | None = True
         self.is_cancelled = False
 
     def run(self, name: str, *args: Any) -> Ending:
         task = isolated_tasks.app.tasks.find(name)
-        delivery = Delivery("t", "1.n", name, codec.encode(args), "{}", "default", 0, 0, 0.0)
+        self.runs += 1
+        delivery = Delivery("t", self.token, name, codec.encode(args), "{}", "default", 0, 0, 0.0)
         return self.isolation.run(
             Demand(delivery, task.time_limits, task.max_memory_mb, self._report, lambda: self.is_cancelled)
         )
+
+    @property
+    def token(self) -> str:
+        """That of the last run."""
+        return f"1.{self.runs}"
 
     def value(self, name: str, *args: Any) -> Any:
         """The result of a run that succeeds."""
@@ -217,11 +224,11 @@ def test_memory_that_earlier_tasks_have_left_is_not_charged_to_the_next(block: B
 
 
 def test_progress_goes_through_with_the_token(block: Block) -> None:
-    assert block.value("steps", 2) == ["t", "1.n", "default"]
+    assert block.value("steps", 2) == ["t", block.token, "default"]
 
     assert block.reports == [
-        ("t", "1.n", '"done":1,"total":2,"message":"step 1"'),
-        ("t", "1.n", '"done":2,"total":2,"message":"step 2"'),
+        ("t", block.token, '"done":1,"total":2,"message":"step 1"'),
+        ("t", block.token, '"done":2,"total":2,"message":"step 2"'),
     ]
 
 
@@ -247,14 +254,14 @@ def test_a_run_is_ended_from_outside_by_an_error_and_no_other_run_is(block: Bloc
     thread.start()
     wait_until(lambda: block.reports, what="the start")
 
-    others: list[Run] = [("t", "2.n"), ("u", "1.n")]
+    others: list[Run] = [("t", "2.n"), ("u", block.token)]
     assert [block.isolation.kill(run, TaskCancelled()) for run in others] == [False, False]
-    assert block.isolation.kill(("t", "1.n"), TaskCancelled("t"))
+    assert block.isolation.kill(("t", block.token), TaskCancelled("t"))
     thread.join(10)
 
     assert str(endings[0]) == "task t was cancelled"
     assert block.value("echo", 1) == 1, "the next run has nothing of it"
-    assert not block.isolation.kill(("t", "1.n"), TaskCancelled())
+    assert not block.isolation.kill(("t", block.token), TaskCancelled())
 
 
 def test_a_cell_that_was_ended_at_rest_costs_no_task(block: Block) -> None:
@@ -276,11 +283,13 @@ def test_a_crash_is_noticed_though_another_process_holds_what_was_open(block: Bl
 
 def test_a_thread_that_an_earlier_run_has_left_can_report_nothing(block: Block) -> None:
     before = block.value("leave_a_thread")
+    left = block.token
 
     assert [block.value("echo", number) for number in range(50)] == list(range(50))
 
     assert block.pid() == before
     wait_until(lambda: psutil.Process(before).num_threads() == 1, what="the end of the thread")
+    assert {token for _, token, _ in block.reports} <= {left}
 
 
 @ON_LINUX
