@@ -21,6 +21,8 @@ ALL = "*"
 PROMOTE_BATCH = 200
 #: Outcomes that do not wait for the claim which is sent with them.
 _FEW = 5
+#: The delay, the moment and the rest of a message that has none of them.
+_PLAIN = (None, None, "")
 _STATES = {status.value: status for status in Status}
 
 
@@ -55,11 +57,15 @@ class Broker:
         return map(_states, self._scripts.run_each("enqueue", map(self._enqueue, batches)))
 
     def _enqueue(self, messages: Sequence[Message]) -> Part:
+        ids, names, given, named, queues, retries, delays, dues, more = zip(*messages, strict=True)
+        keys = [self._keys.task(task_id) for task_id in ids]
+        kinds = set(zip(names, queues, retries, delays, dues, more, strict=True))
+        if len(kinds) == 1 and kinds.pop()[3:] == _PLAIN and len(set(ids)) == len(ids):
+            return keys, (names[0], queues[0], retries[0], *given, *named)
         args: list[object] = []
-        for task_id, name, given, named, queue, max_retries, delay, due, more in messages:
-            args += (task_id, name, given, named, queue, max_retries)
-            args += ("" if delay is None else delay, "" if due is None else due, more)
-        return [self._keys.task(message.id) for message in messages], args
+        for *most, delay, due, rest in messages:
+            args += (*most, "" if delay is None else delay, "" if due is None else due, rest)
+        return keys, args
 
     def promote(self, *, early: bool = False) -> tuple[int, float | None]:
         """Make ready what is due, or all that is delayed if ``early``: how many, and the seconds until the next is due

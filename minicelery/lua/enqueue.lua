@@ -6,7 +6,9 @@
 --       worker), gates (JSON: rate and slots, each a key and a number), fair (a tenant);
 --       once (finish, start, throttle or debounce), once_key (<name>:<hash>), hold (ms that the key is held, or the quiet
 --       time), and with debounce longest (ms from the first call) and call (a hash of the arguments);
---       the first task's may have idempotency for all: hash of the key, hash of the request, number of this part, ms kept
+--       the first task's may have idempotency for all: hash of the key, hash of the request, number of this part, ms kept.
+--       Or, for tasks of different ids that are alike and have none of the last three: prefix, name, queue, max_retries,
+--       the args of all, the kwargs of all
 -- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id; 'SAME=<state>=<id>' of
 --       the task that has its key, the state '' where that is gone. What was answered under an idempotency key before is
 --       answered again: 'AGAIN=<state>=<id>', 'SAME_AGAIN=<state>=<id>'; 'OTHER' if that was another request.
@@ -15,38 +17,36 @@
 -- event queued | scheduled | waiting
 local at = now()
 
--- Most calls have one task that is new and has not to wait, or many such tasks of one queue. They need little of what is
--- defined below.
-local WIDTH, QUEUE = 9, ARGV[6]
-local is_one, is_plain = #KEYS == 1, ARGV[8] == '' and ARGV[9] == '' and ARGV[10] == ''
-if is_plain and not is_one then
-  local met = {}
-  for base = 2, #ARGV, WIDTH do
-    local is_first = not met[ARGV[base]]
-    met[ARGV[base]] = true
-    is_plain = is_plain and is_first and ARGV[base + 4] == QUEUE
-      and ARGV[base + 6] == '' and ARGV[base + 7] == '' and ARGV[base + 8] == ''
-  end
-end
-if is_plain and redis.call('EXISTS', unpack(KEYS)) == 0 then
-  local ready, bell = key.queue(QUEUE), key.bell(QUEUE)
+-- Most calls have tasks that are alike, new, and have not to wait. They need little of what is defined below.
+local ALIKE = 4
+local are_alike = #ARGV == ALIKE + 2 * #KEYS
+if are_alike and redis.call('EXISTS', unpack(KEYS)) == 0 then
+  local name, queue, max_retries = ARGV[2], ARGV[3], ARGV[4]
+  local ready, bell = key.queue(queue), key.bell(queue)
   local waiting, rings = redis.pcall('LLEN', ready), redis.pcall('LLEN', bell)
   if type(waiting) == 'number' and type(rings) == 'number' then
-    if is_one then
-      write_task(ARGV[2], ARGV[3], ARGV[4], ARGV[5], QUEUE, ARGV[7], 'PENDING', at)
-      emit_queued(ARGV[2], QUEUE, at)
-      redis.call('LPUSH', ready, ARGV[2])
+    local model, args, kwargs = KEYS[1], ARGV[ALIKE + 1], ARGV[ALIKE + #KEYS + 1]
+    local first = id_of(model)
+    write_task(model, first, name, args, kwargs, queue, max_retries, 'PENDING', at)
+    emit_queued(first, queue, at)
+    if #KEYS == 1 then
+      redis.call('LPUSH', ready, first)
       if rings < BELL_CAP then redis.call('LPUSH', bell, '1') end
       return 'PENDING'
     end
-    local ids, times, head, tail = {}, {}, queued_words(QUEUE, at)
-    for base = 2, #ARGV, WIDTH do
-      local id = ARGV[base]
-      write_task(id, ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], QUEUE, ARGV[base + 5], 'PENDING', at)
-      redis.call('PUBLISH', key.events(id), head .. id .. tail)
-      ids[#ids + 1] = id
-      if rings + #ids <= BELL_CAP then times[#ids] = '1' end
+    local ids, times, head, tail = {first}, {}, queued_words(queue, at)
+    for i = 2, #KEYS do
+      local where, its_args, its_kwargs = KEYS[i], ARGV[ALIKE + i], ARGV[ALIKE + #KEYS + i]
+      ids[i] = id_of(where)
+      redis.call('COPY', model, where)  -- takes half as long as to write all its fields
+      if its_args == args and its_kwargs == kwargs then
+        redis.call('HSET', where, 'id', ids[i])
+      else
+        redis.call('HSET', where, 'id', ids[i], 'args', its_args, 'kwargs', its_kwargs)
+      end
+      redis.call('PUBLISH', key.events(ids[i]), head .. ids[i] .. tail)
     end
+    for i = 1, math.min(#ids, BELL_CAP - rings) do times[i] = '1' end
     call_with_all('LPUSH', ready, ids)
     call_with_all('LPUSH', bell, times)
     return 'PENDING' .. string.rep(' PENDING', #ids - 1)
@@ -54,7 +54,16 @@ if is_plain and redis.call('EXISTS', unpack(KEYS)) == 0 then
 end
 
 -- (Here the rest of the prelude goes.)
-local SECONDS_KNOWN = 60
+local SECONDS_KNOWN, WIDTH = 60, 9
+local given = ARGV
+if are_alike then
+  given = {prefix}
+  for i, where in ipairs(KEYS) do
+    for _, word in ipairs({id_of(where), ARGV[2], ARGV[ALIKE + i], ARGV[ALIKE + #KEYS + i], ARGV[3], ARGV[4], '', '', ''}) do
+      given[#given + 1] = word
+    end
+  end
+end
 local NOTHING = {}
 local answers, fresh, joined, changed, seen, held = {}, {}, {}, {}, {}, {}
 local there_before, known_by
@@ -115,7 +124,7 @@ local function whole_more_of(text)
   return more
 end
 
-local first = ARGV[10] ~= '' and whole_more_of(ARGV[10]) or NOTHING
+local first = given[10] ~= '' and whole_more_of(given[10]) or NOTHING
 
 local asked, request, part, life
 if first.idempotency then
@@ -133,14 +142,14 @@ end
 
 for i = 1, #KEYS do
   local base = 2 + (i - 1) * WIDTH
-  local id, name, args, kwargs, queue = unpack(ARGV, base, base + 4)
+  local id, name, args, kwargs, queue = unpack(given, base, base + 4)
   local there = seen[id]
   if not there and are_any_there then there = found(KEYS[i]) end
   if there == false then return foreign(KEYS[i]) end
   local more = NOTHING
-  if i == 1 then more = first elseif ARGV[base + 8] ~= '' and (not there or there[6]) then more = whole_more_of(ARGV[base + 8]) end
+  if i == 1 then more = first elseif given[base + 8] ~= '' and (not there or there[6]) then more = whole_more_of(given[base + 8]) end
   if not there then
-    local wait, due = tonumber(ARGV[base + 6]), tonumber(ARGV[base + 7])
+    local wait, due = tonumber(given[base + 6]), tonumber(given[base + 7])
     if more.once == 'debounce' then wait = more.hold / 1000 end
     if wait then due = at + wait end
     if due and due <= at then due = nil end
@@ -181,9 +190,9 @@ end
 for _, task in ipairs(fresh) do
   local i, due, more, last = unpack(task, 1, 4)
   local base, body = 2 + (i - 1) * WIDTH, 2 + (last - 1) * WIDTH
-  local id, name, _, _, queue, max_retries = unpack(ARGV, base, base + 5)
+  local id, name, _, _, queue, max_retries = unpack(given, base, base + 5)
   local status = due and 'SCHEDULED' or 'PENDING'
-  write_task(id, name, ARGV[body + 2], ARGV[body + 3], queue, max_retries, status, at)
+  write_task(KEYS[i], id, name, given[body + 2], given[body + 3], queue, max_retries, status, at)
   if more ~= NOTHING then write_more(id, more, at) end
   if more.once then write_once(id, due, more) end
   if due then
@@ -196,7 +205,7 @@ for _, task in ipairs(fresh) do
 end
 for _, task in ipairs(changed) do
   local body = 2 + (task.i - 1) * WIDTH
-  redis.call('HSET', key.task(task.id), 'args', ARGV[body + 2], 'kwargs', ARGV[body + 3], 'due', stamp(task.due),
+  redis.call('HSET', key.task(task.id), 'args', given[body + 2], 'kwargs', given[body + 3], 'due', stamp(task.due),
     'updated_at', stamp(at))
   for _, field in ipairs({'gates', 'fair'}) do
     if task[field] then
@@ -220,7 +229,7 @@ if asked then
     else
       is_any = true
       words[i] = string.sub(answer, 1, 5) == 'SAME=' and 'SAME_AGAIN=' .. string.sub(answer, 6)
-        or 'AGAIN=' .. answer .. '=' .. ARGV[2 + (i - 1) * WIDTH]
+        or 'AGAIN=' .. answer .. '=' .. given[2 + (i - 1) * WIDTH]
     end
   end
   if is_any then

@@ -70,7 +70,7 @@ for i = 6, #ARGV, 2 do
 end
 
 for _, id in ipairs(fresh) do
-  write_task(id, task, args, kwargs, queue, max_retries, 'PENDING', at)
+  write_task(key.task(id), id, task, args, kwargs, queue, max_retries, 'PENDING', at)
   if has_more then write_more(id, more, at) end
   if where then take_key(id, more, where, hold) end
   come(id, queue, more.lane, more.fair, at, true)

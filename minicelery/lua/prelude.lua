@@ -159,9 +159,12 @@ local function delay(id, due) note_time(key.delayed(), id, due) end
 
 -- ---- Writing what is new
 
-local function write_task(id, name, args, kwargs, queue, max_retries, status, at)
+-- The id in the key of a task's hash.
+local function id_of(where) return string.sub(where, #key.task('') + 1) end
+
+local function write_task(where, id, name, args, kwargs, queue, max_retries, status, at)
   local time = stamp(at)
-  redis.call('HSET', key.task(id), 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
+  redis.call('HSET', where, 'id', id, 'name', name, 'args', args, 'kwargs', kwargs, 'queue', queue,
     'retry_count', '0', 'max_retries', max_retries, 'status', status, 'created_at', time, 'updated_at', time)
 end
 

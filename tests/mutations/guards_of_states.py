@@ -193,6 +193,14 @@ _KEEPING = (
         (_BEAT_WHEN_FULL,),
     ),
     Mutation(
+        "a bell rings without limit for plain tasks",
+        "a backlog fills the memory with rings",
+        f"{_LUA}/enqueue.lua",
+        "math.min(#ids, BELL_CAP - rings) do",
+        "#ids do",
+        (f"{_TRANSITIONS}::test_a_batch_rings_for_each_of_its_tasks_until_the_bell_is_full",),
+    ),
+    Mutation(
         "a bell rings without limit for single tasks",
         "a backlog fills the memory with rings",
         f"{_LUA}/enqueue.lua",
@@ -206,7 +214,7 @@ _KEEPING = (
         f"{_LUA}/prelude.lua",
         "for i = 1, math.min(#ids + (ids.behind or 0), BELL_CAP - length(ids.bell)) do",
         "for i = 1, #ids do",
-        (f"{_TRANSITIONS}::test_the_bell_is_capped_and_silent_when_nothing_is_left",),
+        (f"{_TRANSITIONS}::test_a_batch_rings_for_each_of_its_tasks_until_the_bell_is_full",),
     ),
     Mutation(
         "who was woken and leaves work behind does not ring",

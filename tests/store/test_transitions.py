@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import redis
@@ -73,10 +74,52 @@ def test_a_batch_for_several_queues_goes_to_each(desk: Desk) -> None:
     desk.lawful()
 
 
-def test_a_batch_rings_for_each_of_its_tasks_until_the_bell_is_full(desk: Desk) -> None:
+DIFFERENCES: tuple[dict[str, Any], ...] = (
+    {},
+    {"args": "[2]"},
+    {"kwargs": '{"x":1}'},
+    {"name": "other"},
+    {"queue": "mail"},
+    {"max_retries": 7},
+    {"more": '{"priority":"9"}'},
+    {"delay": 60.0},
+    {"due": 4e9},
+)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=str)
+@pytest.mark.parametrize("is_one_there", [False, True], ids=["all are new", "one is there"])
+def test_what_is_sent_together_is_kept_as_what_is_sent_alone(
+    desk: Desk, difference: dict[str, Any], is_one_there: bool
+) -> None:
+    first = desk.message("a0")
+    together = [first, first._replace(id="a1", **difference), first._replace(id="a2")]
+    if is_one_there:
+        desk.broker.enqueue(together[:1])
+
+    desk.broker.enqueue(together)
+    for message in together:
+        desk.broker.enqueue([message._replace(id=message.id.replace("a", "b"))])
+
+    for kept, alone in (("a0", "b0"), ("a1", "b1"), ("a2", "b2")):
+        assert _lasting(desk, kept) == _lasting(desk, alone)
+    desk.lawful()
+
+
+def _lasting(desk: Desk, task_id: str) -> dict[str, str]:
+    """The fields of a task, but for its id and times, and the place that holds it."""
+    fields = desk.app.clients.commands.hgetall(desk.app.keys.task(task_id))
+    assert fields.pop("id") == task_id
+    times = [fields.pop(name) for name in ("created_at", "updated_at", "due") if name in fields]
+    assert all(float(time) > 1e9 for time in times)
+    return {**fields, "where": " ".join(desk.where(task_id))}
+
+
+@pytest.mark.parametrize("tags", [(), ("x",)], ids=["plain", "tagged"])
+def test_a_batch_rings_for_each_of_its_tasks_until_the_bell_is_full(desk: Desk, tags: tuple[str, ...]) -> None:
     bell = desk.app.keys.bell("default")
     for count, rings in ((30, 30), (50, 80), (40, 100), (3, 100)):
-        desk.broker.enqueue([desk.message(f"{rings}-{number}-{count}") for number in range(count)])
+        desk.broker.enqueue([desk.message(f"{rings}-{number}-{count}", tags=tags) for number in range(count)])
         assert desk.app.clients.commands.llen(bell) == rings
 
 
