@@ -1,6 +1,5 @@
 """The commands of an operator for tasks that are over: listing, retrying and deleting them."""
 
-from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
 import click
@@ -12,25 +11,14 @@ from .errors import InvalidInput, MiniCeleryError
 from .letters import Selection
 from .progress_line import shown
 from .states import Status
-from .terminal import ids_of, ids_option, tell_others, with_app
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _age(_: Any, __: Any, text: str | None) -> float | None:
-    """Seconds, or a number with s, m, h or d behind it."""
-    if text is None:
-        return None
-    with suppress(ValueError):
-        return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
-    raise click.BadParameter(f"'{text}' is no age; give seconds, or such as 90s, 30m, 2h, 7d")
+from .terminal import Span, ids_of, ids_option, tell_others, with_app
 
 
 def _selecting(command: Any) -> Any:
     """Adds the options that say which dead letters are meant."""
     for option in (
-        click.option("--newer-than", metavar="AGE", callback=_age, help="Failed so long ago, or later."),
-        click.option("--older-than", metavar="AGE", callback=_age, help="Failed so long ago, or earlier: 30m, 2h, 7d."),
+        click.option("--newer-than", metavar="SPAN", type=Span(), help="Failed so long ago, or later."),
+        click.option("--older-than", metavar="SPAN", type=Span(), help="Failed so long ago, or earlier: 30m, 2h, 7d."),
         click.option("--error", metavar="CLASS", help="Of this class of error, such as ValueError."),
         click.option("--queue", metavar="QUEUE", help="Of this queue."),
         click.option("--task", "name", metavar="NAME", help="Of tasks of this name."),

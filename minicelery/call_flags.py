@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .errors import InvalidInput
+from .terminal import Span
 
 _MOMENT_RULE = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
 
@@ -29,20 +30,20 @@ class Moment(click.ParamType[datetime]):
         return found
 
 
-class SecondsOrMoment(click.ParamType["float | datetime"]):
-    """Seconds from now, or such a moment."""
+class SpanOrMoment(click.ParamType["float | datetime"]):
+    """A span from now, or such a moment."""
 
-    name = "seconds or moment"
+    name = "span or moment"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | datetime:
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            return Span().convert(value, param, ctx)
+        except click.BadParameter:
             pass
         try:
             return Moment().convert(value, param, ctx)
         except click.BadParameter as error:
-            raise click.BadParameter(f"{error.message}, or seconds from now", ctx, param) from None
+            raise click.BadParameter(f"{error.message}, or a span from now, such as 90s", ctx, param) from None
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -62,39 +63,35 @@ _shared = together(
     click.option("--tag", "tags", multiple=True, help="A name to cancel it by; repeatable."),
     click.option("--fair-key", metavar="TEXT", help="Whose it is, a tenant's, say: within a queue they take turns."),
     click.option("--max-retries", type=int),
-    click.option("--time-limit", type=float, metavar="SECONDS", help="Later than that a run is given up on."),
-    click.option("--soft-time-limit", type=float, metavar="SECONDS", help="Later than that a run is told to end."),
+    click.option("--time-limit", type=Span(), metavar="SPAN", help="Later than that a run is given up on."),
+    click.option("--soft-time-limit", type=Span(), metavar="SPAN", help="Later than that a run is told to end."),
     click.option(
         "--ignore-result", is_flag=True, default=None, help="Keep null as its result. Default: the task's own."
     ),
     click.option(
-        "--unique-for", type=float, metavar="SECONDS", help="The same call is the same task, for so long at most."
+        "--unique-for", type=Span(), metavar="SPAN", help="The same call is the same task, for so long at most."
     ),
     click.option("--unique-until", metavar="finish|start", help="When the key is free again, if not before. finish."),
     click.option("--unique-key", metavar="TEXT", help="Calls with this key are the same. Default: by the arguments."),
-    click.option("--throttle", type=float, metavar="SECONDS", help="One task in this time, whatever becomes of it."),
+    click.option("--throttle", type=Span(), metavar="SPAN", help="One task in this time, whatever becomes of it."),
 )
 
 
 def _expires(metavar: str, since: str) -> Callable[[Any], Any]:
-    return click.option("--expires", type=SecondsOrMoment(), metavar=metavar, help=f"Later than {since} never begins.")
+    return click.option("--expires", type=SpanOrMoment(), metavar=metavar, help=f"Later than {since} never begins.")
 
 
 #: What can be said of what a schedule sends, time and again.
-of_a_schedules_call = together(_shared, _expires("SECONDS", "that after it was sent it"))
+of_a_schedules_call = together(_shared, _expires("SPAN", "that after it was sent it"))
 
 #: What can be said of a call.
 of_a_call = together(
-    click.option("--countdown", type=float, metavar="SECONDS", help="Due so long from now."),
+    click.option("--countdown", type=Span(), metavar="SPAN", help="Due so long from now."),
     click.option("--eta", type=Moment(), metavar="MOMENT", help="Due then, such as 2030-01-31T12:00:00Z."),
-    _expires("SECONDS|MOMENT", "that it"),
+    _expires("SPAN|MOMENT", "that it"),
     _shared,
-    click.option(
-        "--debounce", type=float, metavar="SECONDS", help="Due so long after the last such call, which counts."
-    ),
-    click.option(
-        "--debounce-max", type=float, metavar="SECONDS", help="Due then in any case. Default: ten times that."
-    ),
+    click.option("--debounce", type=Span(), metavar="SPAN", help="Due so long after the last such call, which counts."),
+    click.option("--debounce-max", type=Span(), metavar="SPAN", help="Due then in any case. Default: ten times that."),
     click.option(
         "--task-id", metavar="ID", help="The same id with the same call is the same task. Default: a new one."
     ),

@@ -23,6 +23,7 @@ from .progress_line import shown
 from .schedule_commands import schedules
 from .terminal import (
     Group,
+    Span,
     WithNegativeNumbers,
     app_option,
     named_value,
@@ -118,7 +119,7 @@ def everything(
 @click.option("-k", "--kwarg", "kwargs", multiple=True, metavar="KEY=JSON", help="A keyword argument; repeatable.")
 @of_a_call
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit code 1 if there is none.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait.")
+@click.option("--timeout", type=Span(), metavar="SPAN", help="The longest wait.")
 def enqueue(
     app: MiniCelery,
     name: str,

@@ -2,17 +2,12 @@
 
 import math
 import random
-import re
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from .errors import InvalidInput
 from .world import World
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
-_LONGEST = 100 * 366 * 86_400.0
 
 
 class VirtualClock:
@@ -63,23 +58,6 @@ def world_of(clock: VirtualClock, seed: int) -> World:
         new_id=lambda: str(uuid.UUID(int=ids.getrandbits(128), version=4)),
         nonce=lambda: f"{nonces.getrandbits(48):012x}",
     )
-
-
-def seconds_of(span: object) -> float:
-    """The seconds of a span: '1h', '1h30m', '90s', '2d', a number of seconds, or a ``timedelta``.
-
-    Raises ``InvalidInput`` for what is none, or goes backwards.
-    """
-    seconds = float("nan")
-    if isinstance(span, timedelta):
-        seconds = span.total_seconds()
-    elif isinstance(span, (int, float)) and not isinstance(span, bool):
-        seconds = float(span)
-    elif isinstance(span, str) and span.strip() and not _PART.sub("", span).strip():
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(span))
-    if not 0 <= seconds <= _LONGEST:  # NaN is refused, too
-        raise InvalidInput(f"{span!r:.100} is no span of time; give '1h30m', '90s', '2d', seconds, or a timedelta")
-    return seconds
 
 
 def moment_of(moment: object, pointer: str = "") -> float:

@@ -9,7 +9,7 @@ from .app import MiniCelery
 from .errors import InvalidInput
 from .limits import described
 from .progress_line import shown
-from .terminal import with_app
+from .terminal import Span, with_app
 
 
 def _of_queue_or_task(command: Any) -> Any:
@@ -66,7 +66,7 @@ def list_limits(app: MiniCelery) -> None:
 @_of_queue_or_task
 @click.option("--rate", metavar="RATE", help="Starts in a period, such as 100/m; of a task's name only.")
 @click.option("--concurrency", type=int, metavar="N", help="Runs at the same time.")
-@click.option("--ageing", type=float, metavar="SECONDS", help="Of a queue: what priority 0 waits longer, at most.")
+@click.option("--ageing", type=Span(), metavar="SPAN", help="Of a queue: what priority 0 waits longer, at most.")
 def set_limits(
     app: MiniCelery,
     queue: str | None,

@@ -14,7 +14,7 @@ from . import codec, launch
 from .app import MiniCelery
 from .lock_store import describe
 from .locks import Lock
-from .terminal import with_app
+from .terminal import Span, with_app
 
 _LOOK = 0.2  #: seconds between two looks whether the lock is still held
 _NO_PROGRAM, _BY_SIGNAL = 127, 128  #: exit codes, as shells have them
@@ -49,11 +49,9 @@ def break_locks(app: MiniCelery, names: tuple[str, ...]) -> None:
 @with_app
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARG]...")
-@click.option(
-    "--ttl", type=float, default=30.0, show_default=True, metavar="SECONDS", help="Lock ends so long after us."
-)
+@click.option("--ttl", type=Span(), default=30.0, show_default=True, metavar="SPAN", help="Lock ends so long after us.")
 @click.option("--limit", type=int, default=1, show_default=True, metavar="N", help="How many may hold it at a time.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="The longest wait for it; 0: none. Default: no limit.")
+@click.option("--timeout", type=Span(), metavar="SPAN", help="The longest wait for it; 0: none. Default: no limit.")
 @click.option("--grace", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS")
 def run(app: MiniCelery, name: str, command: tuple[str, ...], grace: float, **options: Any) -> None:
     """Run a program while holding a lock, such as: minicelery locks run backup -- pg_dump shop

@@ -10,7 +10,7 @@ from .call_flags import blamed, of_a_schedules_call, of_the_call, together
 from .errors import InvalidInput
 from .schedule import MOST_MISSED, Missed, describe
 from .schedules import MOST_PREVIEWED, Preview
-from .terminal import WithNegativeNumbers, named_value, value_of, with_app
+from .terminal import Span, WithNegativeNumbers, named_value, value_of, whole, with_app
 
 
 @click.group()
@@ -22,7 +22,13 @@ _POLICIES = [policy.value for policy in Missed]
 _RULE = together(
     click.option("--cron", metavar="EXPRESSION", help="Minute, hour, day, month, weekday; or six, from seconds on."),
     click.option("--timezone", metavar="ZONE", help="Of the expression. Default: UTC."),
-    click.option("--every", type=int, metavar="SECONDS", help="Instead, counted from the epoch."),
+    click.option(
+        "--every",
+        type=Span(),
+        callback=whole,
+        metavar="SPAN",
+        help="Instead, from the epoch, such as 6h.",
+    ),
 )
 _POLICY = together(
     click.option(

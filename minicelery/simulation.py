@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import scripts
 from .app import MiniCelery
-from .clock import VirtualClock, moment_of, seconds_of, utc, world_of
+from .clock import VirtualClock, moment_of, utc, world_of
 from .dispatch import Dispatch
 from .errors import InvalidInput, SimulationError
 from .firing import Clockwork
@@ -17,6 +17,7 @@ from .record import TaskRecord
 from .recovery import EVERY, LOST
 from .simulated_waits import Glance, SimulatedLocks
 from .simulated_worker import Accident, After, Lost, Run, SimulatedWorker
+from .spans import seconds_of
 
 if TYPE_CHECKING:
     from .memory import Memory, Way

@@ -27,6 +27,7 @@ from .errors import (
     UnknownTask,
 )
 from .loading import load_app
+from .spans import seconds_of
 from .states import Status
 
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT, STOPPED = 1, 2, 3, 4, 124, 130
@@ -83,6 +84,27 @@ class WithNegativeNumbers(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # JSON allows a blank in front, and to click it is no option then.
         return super().parse_args(ctx, [f" {arg}" if re.fullmatch(r"-\d.*", arg) else arg for arg in args])
+
+
+class Span(click.ParamType[float]):
+    """Seconds, or a span of time such as 90s, 5m, 1h30m or 2d. Whether it fits is for others to say."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+        try:
+            return seconds_of(value)
+        except InvalidInput:
+            self.fail(f"{value!r:.100} is no span of time; give seconds, or such as 90s, 5m, 1h30m, 2d", param, ctx)
+
+
+def whole(_: object, __: object, seconds: float | None) -> float | None:
+    """The value of an option as an integer, if it is a whole number."""
+    return int(seconds) if seconds is not None and seconds.is_integer() else seconds
 
 
 app_option = click.option(

@@ -130,12 +130,13 @@ def test_a_task_is_due_at_the_moment_that_is_given(run: Run, fake_app: MiniCeler
     assert record.due == datetime(2100, 1, 31, 10, tzinfo=UTC).timestamp()
 
 
-@pytest.mark.parametrize("expires", ["2100-01-31T12:00:00Z", "3600"])
-def test_a_task_expires_at_a_moment_or_after_seconds(run: Run, fake_app: MiniCelery, expires: str) -> None:
+@pytest.mark.parametrize("expires", ["2100-01-31T12:00:00Z", "3600", "1h", "59m60s"])
+def test_a_task_expires_at_a_moment_or_after_a_span(run: Run, fake_app: MiniCelery, expires: str) -> None:
     run("enqueue", "add", "1", "2", "--expires", expires, "--task-id", "t")
 
     record = fake_app.result("t").record
-    wanted = record.created_at + 3600 if expires == "3600" else datetime(2100, 1, 31, 12, tzinfo=UTC).timestamp()
+    moment = datetime(2100, 1, 31, 12, tzinfo=UTC).timestamp()
+    wanted = moment if expires.startswith("2100") else record.created_at + 3600
     assert record.expires == pytest.approx(wanted, abs=0.01)
 
 
@@ -150,9 +151,11 @@ MOMENT = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
         ("--eta 5", f"'--eta': '5' is no moment; {MOMENT}"),
         ("--eta 9999-01-01T00:00:00Z", "--eta: this moment is too far away; the year 9000 is the last"),
         ("--eta 2030-01-01T00:00:00Z --countdown 3", "--eta: give countdown or eta, not both"),
-        ("--expires soon", f"'--expires': 'soon' is no moment; {MOMENT}, or seconds from now"),
+        ("--expires soon", f"'--expires': 'soon' is no moment; {MOMENT}, or a span from now, such as 90s"),
         ("--expires nan", "--expires: nan is not a time to expire; use more than 0"),
         ("--eta 2031-01-01T00:00:00Z --expires 2030-01-01T00:00:00Z", "--expires: the task would expire before"),
+        ("--countdown soon", "'--countdown': 'soon' is no span of time; give seconds, or such as 90s, 5m, 1h30m, 2d"),
+        ("--countdown -5", "--countdown: -5.0 is not a delay"),
         ("--time-limit 0", "--time-limit: 0.0 is out of range"),
         ("--tag a#b", "--tag: 'a#b' is not a valid name"),
     ],
@@ -162,6 +165,21 @@ def test_a_wrong_option_is_named_as_it_was_given_with_the_cure(run: Run, options
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(("span", "seconds"), [("90", 90), ("1h30m", 5400), ("2d", 172_800)])
+def test_a_schedule_fires_every_span_of_whole_seconds(run: Run, fake_app: MiniCelery, span: str, seconds: int) -> None:
+    assert run("schedules", "add", "s", "add", "1", "2", "--every", span).exit_code == 0
+
+    assert fake_app.schedules.get("s").schedule.rule.every == seconds
+
+
+@pytest.mark.parametrize("span", ["1.5", "250ms", "0"])
+def test_a_schedule_with_another_span_is_refused(run: Run, span: str) -> None:
+    done = run("schedules", "add", "s", "add", "1", "2", "--every", span)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "every" in done.stderr
 
 
 # ---- options of what a schedule sends -------------------------------------------------------------

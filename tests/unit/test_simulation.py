@@ -12,7 +12,6 @@ import pytest
 from flask import Flask, current_app
 
 from minicelery import MiniCelery, TaskContext, memory, simulation
-from minicelery.clock import seconds_of
 from minicelery.config import Config
 from minicelery.errors import (
     InvalidInput,
@@ -22,6 +21,7 @@ from minicelery.errors import (
     TaskFailed,
     TaskNotFound,
 )
+from minicelery.spans import seconds_of
 from minicelery.states import Status
 from minicelery.testing import Run, Simulation, drain, eager, simulated
 
