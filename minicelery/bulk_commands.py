@@ -91,7 +91,10 @@ def _do(
     **selected: Any,
 ) -> None:
     selection = Selection(**selected)
-    if [bool(task_ids or lines), everything, not selection.is_all].count(True) != 1:
+    ways = [bool(task_ids or lines), everything, not selection.is_all].count(True)
+    if ways > 1:
+        raise InvalidInput("ids, --all and a selection do not go together; give one of these")
+    if not ways:
         raise InvalidInput("give ids, or --all, or a selection: --task, --queue, --error, --older-than, --newer-than")
     words = "retrying" if verb == "retry" else "deleting"
     if task_ids or lines:

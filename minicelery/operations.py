@@ -51,7 +51,9 @@ def cancel(
 
     Exit code 1 if one of the ids belongs to a task that had finished before, 4 if to none.
     """
-    if bool(tag) == bool(task_ids or lines):
+    if tag and (task_ids or lines):
+        raise InvalidInput("ids and --tag do not go together; give one of them")
+    if not (tag or task_ids or lines):
         raise InvalidInput("give ids, or --tag")
     if tag:
         with shown("cancelling") as line:

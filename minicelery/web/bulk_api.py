@@ -67,6 +67,7 @@ def delete_tasks() -> Response:
 def retry_dead() -> Response:
     """Put dead letters back into their queues."""
     asked = load_body(schemas.RetryingDead())
+    asked.pop("all", None)
     if "task_ids" in asked:
         return _told("retry", celery().bulk.retry(asked["task_ids"]))
     return _walked("retry", asked)

@@ -14,6 +14,7 @@ from .schemas import Cancel, Number, Whole, YesNo, refusal
 MOST_IDS = 10_000
 #: Ids of dead letters that one request looks at, if it asks for no other number, and at most.
 LIMIT, MOST_LIMIT = 10_000, 100_000
+_SELECTING = frozenset({"name", "queue", "error", "older_than", "newer_than"})
 
 
 def _ids(**more: Any) -> ma.fields.List[Any]:
@@ -54,7 +55,9 @@ class CancelMany(Cancel):
 
     @ma.validates_schema
     def of_one_kind(self, value: dict[str, Any], **_: Any) -> None:
-        if ("task_ids" in value) == ("tag" in value):
+        if "task_ids" in value and "tag" in value:
+            raise ma.ValidationError("it does not go with task_ids", "tag")
+        if "task_ids" not in value and "tag" not in value:
             raise ma.ValidationError("give task_ids or tag", "task_ids")
         _refuse_beside_ids(value, {"limit", "cursor"})
 
@@ -80,32 +83,32 @@ class Deleting(ma.Schema):
 
 
 class RetryingDead(ma.Schema):
-    """Which dead letters: by their ids, or all that are alike; without any of these, all."""
+    """Which dead letters: by their ids, all that are alike, or all; without any of these, all."""
 
+    are_all_meant = True  #: by a request that says nothing
     task_ids = _ids()
     name = _text("Of tasks of this name.")
     queue = _text("Of tasks of this queue.")
     error = _text("Of this class of error, with its module or without.")
     older_than = _age("Failed so many seconds ago, or earlier.")
     newer_than = _age("Failed so many seconds ago, or later.")
+    all = YesNo(metadata={"description": "true: all of them; instead of a selection."})
     limit = _limit("dead letters, about,")
     cursor = _cursor()
 
     @ma.validates_schema
     def of_one_kind(self, value: dict[str, Any], **_: Any) -> None:
         _refuse_beside_ids(value, set(value) - {"task_ids"})
+        if value.get("all") and _SELECTING & set(value):
+            raise ma.ValidationError("it does not go with a selection", "all")
+        if not ({"task_ids", *_SELECTING} & set(value) or value.get("all", self.are_all_meant)):
+            raise ma.ValidationError("give task_ids, a selection, or all: true", "all")
 
 
 class DeletingDead(RetryingDead):
     """Which dead letters: by their ids, all that are alike, or all."""
 
-    all = YesNo(metadata={"description": "true: all of them; instead of a selection."})
-
-    @ma.validates_schema
-    def of_something(self, value: dict[str, Any], **_: Any) -> None:
-        chosen = {"task_ids", "name", "queue", "error", "older_than", "newer_than"} & set(value)
-        if bool(chosen) == value.get("all", False):
-            raise ma.ValidationError("give task_ids, a selection, or all: true", "all")
+    are_all_meant = False
 
 
 class Kept(ma.Schema):

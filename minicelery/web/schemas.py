@@ -14,10 +14,10 @@ from ..uniqueness import LONGEST_KEY, SHORTEST, UNTIL
 
 
 class Number(ma.fields.Float):
-    """A JSON number in a range; a string that looks like one is refused."""
+    """A JSON number of seconds in a range; a string that looks like one is refused."""
 
     def __init__(self, low: float, high: float, **more: Any) -> None:
-        rule = f"give a number from {low:g} to {high:.0f}"
+        rule = f"give a number from {low:g} to {high:.0f}, in seconds"
         super().__init__(validate=validate.Range(low, high, error=rule), error_messages=refusal(rule), **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:

@@ -76,6 +76,17 @@ def test_a_request_that_is_repeated_does_no_harm(http: FlaskClient, app: MiniCel
     assert [http.post(DELETE, json={"all": True}).json for _ in range(2)] == [{"deleted": 2}, {"deleted": 0}]
 
 
+@pytest.mark.parametrize("body", [None, {}, {"all": True}], ids=str)
+def test_all_dead_letters_are_retried_by_a_request_that_selects_none(
+    http: FlaskClient, app: MiniCelery, body: dict[str, bool] | None
+) -> None:
+    bury(http, app, "a", "b")
+
+    answer = http.post(RETRY, json=body) if body is not None else http.post(RETRY)
+
+    assert answer.json == {"retried": 2}
+
+
 def test_finished_tasks_are_deleted_and_what_the_others_are_is_told(http: FlaskClient, app: MiniCelery) -> None:
     bury(http, app, "dead")
     http.post("/tasks", json={"name": "add", "args": [1, 2], "task_id": "done"})
@@ -105,14 +116,15 @@ def test_finished_tasks_are_deleted_and_what_the_others_are_is_told(http: FlaskC
         (RETRY, {"name": None}, "/name", "give a string"),
         (RETRY, {"queue": "dead_letter"}, "/queue", "reserved"),
         (RETRY, {"error": ""}, "/error", "class"),
-        (RETRY, {"older_than": "1h"}, "/older_than", "give a number"),
+        (RETRY, {"older_than": "1h"}, "/older_than", "give a number from 0 to 3155760000, in seconds"),
         (RETRY, {"older_than": 60, "newer_than": 30}, "/newer_than", "give a longer time"),
         (RETRY, {"limit": 0}, "/limit", "give a whole number from 1 to 100000"),
         (RETRY, {"cursor": "x"}, "/cursor", "give that of the last answer"),
-        (RETRY, {"all": True}, "/all", "unknown field"),
+        (RETRY, {"all": False}, "/all", "give task_ids, a selection, or all: true"),
+        (RETRY, {"all": True, "queue": "mail"}, "/all", "it does not go with a selection"),
         (DELETE, None, "/all", "give task_ids, a selection, or all: true"),
         (DELETE, {"all": False}, "/all", "give task_ids, a selection, or all: true"),
-        (DELETE, {"all": True, "name": "fail"}, "/all", "give task_ids, a selection, or all: true"),
+        (DELETE, {"all": True, "name": "fail"}, "/all", "it does not go with a selection"),
         (DELETE, {"all": 1}, "/all", "give true or false"),
     ],
 )

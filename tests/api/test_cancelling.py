@@ -96,7 +96,7 @@ def test_all_of_a_tag_are_cancelled(http: FlaskClient) -> None:
     [
         ({}, "/task_ids", "give task_ids or tag"),
         (None, "/task_ids", "give task_ids or tag"),
-        ({"task_ids": ["a"], "tag": "x"}, "/task_ids", "give task_ids or tag"),
+        ({"task_ids": ["a"], "tag": "x"}, "/tag", "it does not go with task_ids"),
         ({"task_ids": []}, "/task_ids", "give 1 to 10000 ids"),
         ({"task_ids": "a"}, "/task_ids", "give a list"),
         ({"task_ids": None}, "/task_ids", "give a list"),

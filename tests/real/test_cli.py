@@ -268,7 +268,7 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("dead", "delete", "--older-than", "1y"), "no span of time"),
         (("delete",), "give ids, or --ids"),
         (("cancel",), "give ids, or --tag"),
-        (("cancel", "a", "--tag", "b"), "give ids, or --tag"),
+        (("cancel", "a", "--tag", "b"), "ids and --tag do not go together"),
         (("enqueue", "add", "1", "2", "--priority", "10"), "not a priority"),
         (("enqueue", "add", "1", "2", "--expires", "0"), "not a time to expire"),
         (("enqueue", "add", "1", "2", "--tag", "a b"), "not a valid name"),
