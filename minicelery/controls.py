@@ -6,7 +6,7 @@ import click
 
 from . import codec
 from .app import MiniCelery
-from .errors import InvalidInput
+from .errors import InvalidInput, nearest
 from .limits import described
 from .progress_line import shown
 from .terminal import Span, with_app
@@ -33,6 +33,7 @@ def pause(app: MiniCelery, queue: str | None, task: str | None, **words: str) ->
     """Let no task of a queue, or of a name, begin until it is resumed. What runs goes on."""
     kind, name = _subject(queue, task)
     (app.limits.pause_queue if kind == "queue" else app.limits.pause_task)(name, **words)
+    _tell_unknown(app, kind, name)
     _show(app, kind, name)
 
 
@@ -85,6 +86,7 @@ def set_limits(
         app.limits.set_task(name, rate=rate, concurrency=concurrency)
     else:
         app.limits.set_queue(name, concurrency=concurrency, ageing=ageing)
+    _tell_unknown(app, kind, name)
     _show(app, kind, name)
 
 
@@ -120,6 +122,14 @@ def move(app: MiniCelery, queue: str, target: str) -> None:
     with shown("moving") as line:
         moved = app.limits.move(queue, target, progress=line.show)
     click.echo(moved)
+
+
+def _tell_unknown(app: MiniCelery, kind: str, name: str) -> None:
+    """A word where the application has no task of that name, which may still be another one's."""
+    if kind == "task" and name not in app.tasks:
+        near = nearest(name, [task.name for task in app.tasks])
+        hint = f"; did you mean '{near}'?" if near else ""
+        click.echo(f"minicelery: this application has no task '{name}'{hint} It is set all the same", err=True)
 
 
 def _show(app: MiniCelery, kind: str, name: str) -> None:

@@ -463,6 +463,16 @@ def test_a_name_is_limited_and_a_queue_paused_from_the_command_line(run: Run, cr
     assert run("limits", "list").stdout == ""
 
 
+def test_a_limit_of_a_name_that_is_not_known_is_set_with_a_word_about_it(run: Run, crew: Crew) -> None:
+    limited = run("limits", "set", "--task", "ad", "--rate", "100/m")
+
+    assert (limited.returncode, json.loads(limited.stdout)["rate_limit"]) == (0, "100/m")
+    assert limited.stderr == (
+        "minicelery: this application has no task 'ad'; did you mean 'add'? It is set all the same\n"
+    )
+    assert run("limits", "set", "--task", "add", "--rate", "100/m").stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
