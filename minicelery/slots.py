@@ -1,5 +1,6 @@
 """Which due times of a schedule are to be fired: a schedule's policy for what it has missed, as pure code."""
 
+import math
 from dataclasses import dataclass
 
 from .cron import Rule
@@ -20,15 +21,20 @@ class Plan:
 
 
 def plan(rule: Rule, missed: Missed, most: int, due: int, now: float) -> Plan:
-    """What is to be done about a schedule that was due at ``due``. Others follow from this one, not from now."""
+    """What is to be done about a schedule that was due at ``due``. Others follow from this one, not from now.
+
+    What was not missed is fired whatever the policy says; but with ``ONCE`` one run stands for all that is due.
+    """
     if now - due <= MISSED_AFTER:
         return _some(rule, [due, *_first(rule, due, now, BATCH)], now)
-    if missed is Missed.SKIP:
-        return Plan((), rule.after(now))
     if missed is Missed.ONCE:
         return Plan(tuple(_last(rule, due, now, 1) or [due]), rule.after(now))
-    pending = [due, *_first(rule, due, now, most)]
-    return _some(rule, pending if len(pending) <= most else _last(rule, due, now, most), now)
+    last_missed = math.ceil(now - MISSED_AFTER) - 1
+    in_time = _first(rule, last_missed, now, BATCH)
+    if missed is Missed.SKIP:
+        return Plan(tuple(in_time), rule.after(now))
+    late = [due, *_first(rule, due, last_missed, most)]
+    return _some(rule, (late if len(late) <= most else _last(rule, due, last_missed, most)) + in_time, now)
 
 
 def _some(rule: Rule, pending: list[int], now: float) -> Plan:

@@ -275,11 +275,19 @@ _IN_PYTHON = (
         ("unit/test_slots.py::test_nearly_in_time_is_not_missed_whatever_the_policy_says",),
     ),
     Mutation(
+        "what was late at first makes all that is due missed",
+        "a run that is a second late is left out after an outage",
+        "minicelery/slots.py",
+        "in_time = _first(rule, last_missed, now, BATCH)",
+        "in_time: list[int] = []",
+        ("unit/test_slots.py::test_skip_fires_what_is_nearly_in_time_after_all_that_was_missed",),
+    ),
+    Mutation(
         "all makes up for every missed run",
         "after a long outage the queues are flooded",
         "minicelery/slots.py",
-        "pending if len(pending) <= most else _last(rule, due, now, most)",
-        "pending",
+        "(late if len(late) <= most else _last(rule, due, last_missed, most)) + in_time",
+        "late + in_time",
         ("unit/test_slots.py::test_all_is_bounded_to_the_latest",),
     ),
     Mutation(

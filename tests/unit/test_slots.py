@@ -23,7 +23,12 @@ def test_nearly_in_time_is_not_missed_whatever_the_policy_says(missed: Missed) -
 
 
 def test_skip_fires_nothing_that_was_missed() -> None:
-    assert plan(MINUTELY, Missed.SKIP, 1000, DUE, DUE + 3600 + 5) == Plan((), DUE + 3660)
+    assert plan(MINUTELY, Missed.SKIP, 1000, DUE, DUE + 3600 + 31) == Plan((), DUE + 3660)
+
+
+@pytest.mark.parametrize("seconds", [0, 5, MISSED_AFTER, MISSED_AFTER - 0.5])
+def test_skip_fires_what_is_nearly_in_time_after_all_that_was_missed(seconds: float) -> None:
+    assert plan(MINUTELY, Missed.SKIP, 1000, DUE, DUE + 3600 + seconds) == Plan((DUE + 3600,), DUE + 3660)
 
 
 def test_once_fires_the_latest_of_what_was_missed() -> None:
@@ -46,7 +51,7 @@ def test_all_fires_every_missed_one_in_batches_the_oldest_first() -> None:
 def test_all_is_bounded_to_the_latest() -> None:
     planned = plan(SECONDLY, Missed.ALL, 40, DUE, DUE + 86_400)
 
-    assert planned == Plan(tuple(range(DUE + 86_361, DUE + 86_401)), DUE + 86_401)
+    assert planned == Plan(tuple(range(DUE + 86_330, DUE + 86_401)), DUE + 86_401), "40 missed, and 31 in time"
 
 
 def test_a_year_without_workers_takes_no_time_to_look_through() -> None:
