@@ -16,6 +16,9 @@ from minicelery.states import FINISHED, Status
 from tests.store.conftest import SHORT, Desk
 
 
+#: Without fakeredis, which knows nothing of encodings, nor of bytes that are no UTF-8.
+SERVERS = pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+
 def test_a_submitted_task_is_ready_in_its_queue(desk: Desk) -> None:
     assert desk.submit("t", queue="mail") == [Status.PENDING]
 
@@ -107,6 +110,31 @@ def test_what_is_sent_together_is_kept_as_what_is_sent_alone(
 
 
 def _lasting(desk: Desk, task_id: str) -> dict[str, str]:
+@SERVERS
+@pytest.mark.parametrize("word", ["args", "kwargs", "id"])
+def test_what_is_sent_together_takes_the_room_of_what_is_sent_alone(desk: Desk, word: str) -> None:
+    text = {"args": '["{}"]', "kwargs": '{{"x":"{}"}}', "id": "{}"}[word]
+    first = desk.message("first")._replace(**{word: text.format("x" * 80)})
+    second = desk.message("second")
+    desk.broker.enqueue([first, second, desk.message("third")._replace(**{word: text.format("y" * 80)})])
+    desk.broker.enqueue([second._replace(id="alone")])
+
+    together, alone = (desk.app.keys.task(task_id) for task_id in ("second", "alone"))
+    commands = desk.app.clients.commands
+    assert commands.object("encoding", together) == commands.object("encoding", alone)
+
+
+def test_tasks_are_sent_together_where_the_server_lets_us_copy_nothing(desk: Desk) -> None:
+    desk.app.clients.commands.execute_command("ACL SETUSER", "default", "-copy")
+    try:
+        desk.broker.enqueue([desk.message(task_id) for task_id in "abc"])
+    finally:
+        desk.app.clients.commands.execute_command("ACL SETUSER", "default", "+copy")
+
+    assert [desk.where(task_id) for task_id in "abc"] == [["PENDING", "ready"]] * 3
+    desk.lawful()
+
+
     """The fields of a task, but for its id and times, and the place that holds it."""
     fields = desk.app.clients.commands.hgetall(desk.app.keys.task(task_id))
     assert fields.pop("id") == task_id
