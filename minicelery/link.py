@@ -72,6 +72,11 @@ def code(error: Exception) -> str:
     return word if isinstance(error, ResponseError) and word.isalpha() and word.isupper() else ""
 
 
+def _foreign(word: Any) -> Any:
+    """A word as bytes, where it is a text that stands for bytes of any kind."""
+    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+
+
 class _Wary:
     """A connection that is greeted in time or given up, and not used again once it turns out to lead elsewhere."""
 
@@ -90,6 +95,8 @@ class _Wary:
         if isinstance(words[0], bytes):  # a name that is one word, not to be split
             try:
                 return [hiredis.pack_command(words)]
+            except UnicodeEncodeError:  # bytes that are no UTF-8, as they were read
+                return [hiredis.pack_command(tuple(map(_foreign, words)))]
             except TypeError:
                 pass  # what can't be sent, or only by redis-py
         return super().pack_command(*words)  # type: ignore[misc]

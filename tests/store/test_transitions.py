@@ -482,17 +482,19 @@ def test_a_revival_sent_twice_revives_once(desk: Desk) -> None:
     assert desk.broker.revive(["t", "unknown"], "another") == [False, False]
 
 
-def test_all_dead_letters_are_revived_though_a_foreign_id_is_among_them(desk: Desk) -> None:
+@SERVERS
+@pytest.mark.parametrize("foreign", [b"foreign", b"\xff"], ids=str)
+def test_all_dead_letters_are_revived_though_a_foreign_id_is_among_them(desk: Desk, foreign: bytes) -> None:
     desk.hire("w")
     ids = [f"t{number}" for number in range(230)]
     for start in (0, 115):
         desk.submit(*ids[start : start + 115])
     for delivery in desk.claim(count=230).deliveries:
         desk.fail(delivery)
-    desk.app.clients.commands.rpush(desk.app.keys.dead_letter, "foreign")
+    desk.app.clients.commands.rpush(desk.app.keys.dead_letter, foreign)
 
     assert desk.app.revive_all() == 230
-    assert desk.app.inspector.dead_letter_ids(0, 10) == ["foreign"]
+    assert desk.app.inspector.dead_letter_ids(0, 10) == [foreign.decode("utf-8", "surrogateescape")]
     assert desk.take().id == "t0"
 
 
