@@ -197,7 +197,7 @@ for _, source in ipairs(sources) do
   left = left + source.left
   if source.is_last then
     if left == 0 then
-      redis.call('DEL', bell)
+      redis.pcall('LTRIM', bell, 1, 0)  -- and not DEL, as it may be another program's
     elseif woken == '1' and is_ours(bell, 'list') and redis.call('LLEN', bell) == 0 then
       redis.call('LPUSH', bell, 1)
     end

@@ -12,7 +12,8 @@
 -- =>    for each task its state now, with spaces between; 'TAKEN' where another task has the id; 'SAME=<state>=<id>' of
 --       the task that has its key, the state '' where that is gone. What was answered under an idempotency key before is
 --       answered again: 'AGAIN=<state>=<id>', 'SAME_AGAIN=<state>=<id>'; 'OTHER' if that was another request.
---       Repeating it changes nothing, and still writes: only a server that takes writes may say that a task is there, and
+--       Repeating it changes nothing, but that a call which was the same as a task that has ended since is one of its own
+--       then, unless it was joined to a debounced one. And it still writes: only a server that takes writes may say that a task is there, and
 --       WAIT waits for writes alone.
 -- event queued | scheduled | waiting
 local at = now()
@@ -35,10 +36,10 @@ if are_alike and redis.call('EXISTS', unpack(KEYS)) == 0 then
       return 'PENDING'
     end
     local ids, times, head, tail = {first}, {}, queued_words(queue, at)
-    for i = 2, #KEYS do
     -- A copy takes half as long as to write all fields. One of a hash with a long value would stay as large with short ones;
     -- and a server may not let us make any.
     local is_compact = redis.pcall('OBJECT', 'ENCODING', model) ~= 'hashtable'
+    for i = 2, #KEYS do
       local where, its_args, its_kwargs = KEYS[i], ARGV[ALIKE + i], ARGV[ALIKE + #KEYS + i]
       ids[i] = id_of(where)
       if not is_compact or redis.pcall('COPY', model, where) ~= 1 then
@@ -75,9 +76,13 @@ local there_before, known_by
 -- A task that is there already; nil for none, false for a key of another program.
 local function found(where)
   local status = redis.pcall('HGET', where, 'status')
-  if type(status) == 'table' then return false end
-  return status and redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue', 'call') or nil
+  if not status and redis.call('EXISTS', where) == 0 then return nil end
+  if not status or type(status) == 'table' then return false end
+  return redis.call('HMGET', where, 'status', 'name', 'args', 'kwargs', 'queue', 'call')
 end
+
+-- The first write of what keeps a promise already made, which Redis never refuses; to a hash that is ours.
+local function touch(hash) redis.call('HDEL', hash, '') end
 
 -- The key of another program that is in the way of this.
 local function once_obstacle(id, more)
@@ -138,7 +143,7 @@ if first.idempotency then
   local before = redis.call('HMGET', asked, 'request', part)
   if before[1] and before[1] ~= request then return 'OTHER' end
   if before[2] then
-    pass_full_memory(key.delayed())
+    touch(asked)
     redis.call('HSET', asked, 'request', request)
     return before[2]
   end
@@ -184,7 +189,7 @@ for i = 1, #KEYS do
 end
 
 if #fresh == 0 and #changed == 0 and (there_before or known_by) then
-  pass_full_memory(key.delayed())
+  touch(key.task(there_before or known_by.id))
   if there_before then
     redis.call('HSET', key.task(there_before), 'id', there_before)
   else

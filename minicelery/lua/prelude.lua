@@ -932,7 +932,7 @@ local function gatekeeper(at)
     local bells = {key.bell(queue)}
     if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
     for _, bell in ipairs(bells) do
-      if (length(bell) or BELL_CAP) < BELL_CAP then redis.call('LPUSH', bell, '1') end
+      if (length(bell) or BELL_CAP) < BELL_CAP then sizes[bell] = redis.call('LPUSH', bell, '1') end
     end
   end
 
@@ -988,7 +988,7 @@ local function ring_all(queue)
   local bells = {key.bell(queue)}
   if redis.call('EXISTS', key.quarantine(queue)) == 1 then bells[2] = key.quarantine_bell(queue) end
   for _, bell in ipairs(bells) do
-    for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do redis.call('LPUSH', bell, '1') end
+    for _ = (length(bell) or BELL_CAP) + 1, BELL_CAP do sizes[bell] = redis.call('LPUSH', bell, '1') end
   end
 end
 

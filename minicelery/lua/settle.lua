@@ -2,8 +2,8 @@
 -- KEYS  dead letters, claimed of the worker
 -- ARGV  prefix, seconds that a result is kept, then for each task: id, token, state, result or error (JSON),
 --       delay in seconds (RETRYING only)
--- =>    for each task 'ok', also when this very token has settled it before; 'cancelled' when it was cancelled under this
---       token: its run is over now, and how it ended is not recorded; 'lost' for any other token
+-- =>    for each task 'ok', also when this very token has settled it before, and no later one has since; 'cancelled' when
+--       it was cancelled under this token: its run is over now, and how it ended is not recorded; 'lost' for any other token
 -- event completed | failed | retrying
 local dead_letter, claimed = KEYS[1], KEYS[2]
 local keep = string.format('%.0f', tonumber(ARGV[2]) * 1000)

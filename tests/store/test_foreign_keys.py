@@ -261,6 +261,36 @@ def test_a_claim_that_could_not_be_noted_takes_nothing(desk: Desk) -> None:
     assert desk.take().id == "t"
 
 
+def test_a_claim_that_leaves_nothing_leaves_what_another_program_has_put_in_place_of_the_bell(desk: Desk) -> None:
+    desk.hire("w")
+    mend = spoil(desk, "bell:default")
+
+    desk.claim()
+
+    assert desk.app.clients.commands.get(desk.app.keys.bell("default")) == "another program's"
+    mend()
+
+
+def test_a_repeated_submission_is_answered_where_the_place_for_delayed_tasks_is_taken(desk: Desk) -> None:
+    desk.submit("t")
+    mend = spoil(desk, "delayed")
+
+    assert desk.submit("t") == [Status.PENDING]
+    mend()
+
+
+def test_a_hash_of_another_program_in_place_of_a_task_refuses_its_submission(desk: Desk) -> None:
+    where = desk.app.keys.task("t")
+    desk.app.clients.commands.hset(where, "token", "another program's")
+
+    for batch in (("t",), ("a", "t")):
+        with pytest.raises(ForeignData, match="task:t"):
+            desk.submit(*batch)
+
+    assert desk.app.clients.commands.hgetall(where) == {"token": "another program's"}
+    desk.app.clients.commands.delete(where)
+
+
 def test_a_claim_goes_on_without_a_bell(desk: Desk) -> None:
     desk.hire("w")
     desk.submit("t", "u")

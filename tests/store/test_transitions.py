@@ -15,9 +15,9 @@ from minicelery.message import Message
 from minicelery.states import FINISHED, Status
 from tests.store.conftest import SHORT, Desk
 
-
 #: Without fakeredis, which knows nothing of encodings, nor of bytes that are no UTF-8.
 SERVERS = pytest.mark.parametrize("clients", ["embedded", "redis-server"], indirect=True)
+
 
 def test_a_submitted_task_is_ready_in_its_queue(desk: Desk) -> None:
     assert desk.submit("t", queue="mail") == [Status.PENDING]
@@ -109,7 +109,6 @@ def test_what_is_sent_together_is_kept_as_what_is_sent_alone(
     desk.lawful()
 
 
-def _lasting(desk: Desk, task_id: str) -> dict[str, str]:
 @SERVERS
 @pytest.mark.parametrize("word", ["args", "kwargs", "id"])
 def test_what_is_sent_together_takes_the_room_of_what_is_sent_alone(desk: Desk, word: str) -> None:
@@ -135,6 +134,7 @@ def test_tasks_are_sent_together_where_the_server_lets_us_copy_nothing(desk: Des
     desk.lawful()
 
 
+def _lasting(desk: Desk, task_id: str) -> dict[str, str]:
     """The fields of a task, but for its id and times, and the place that holds it."""
     fields = desk.app.clients.commands.hgetall(desk.app.keys.task(task_id))
     assert fields.pop("id") == task_id
@@ -722,6 +722,19 @@ def test_the_bell_is_capped_and_silent_when_nothing_is_left(desk: Desk) -> None:
     desk.claim()
 
     assert (full, _rings(desk)) == (100, 0)
+
+
+def test_the_bell_is_capped_when_many_runs_of_a_limited_queue_end_together(desk: Desk) -> None:
+    desk.hire("w")
+    desk.app.limits.set_queue("default", concurrency=50)
+    desk.submit(*(f"t{number}" for number in range(60)))
+    deliveries = desk.claim(count=50).deliveries
+    desk.submit(*(f"u{number}" for number in range(100)))
+    desk.app.clients.commands.lpop(desk.app.keys.bell("default"))
+
+    desk.broker.settle("w", [Settlement(one.id, one.token, Status.SUCCESS, "1") for one in deliveries])
+
+    assert (len(deliveries), _rings(desk)) == (50, 100)
 
 
 def test_the_bell_is_capped_for_tasks_that_come_one_by_one(desk: Desk) -> None:
