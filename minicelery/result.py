@@ -63,7 +63,8 @@ class AsyncResult(Generic[R]):
         return self.status is Status.SUCCESS
 
     def failed(self) -> bool:
-        return self.status in UNSUCCESSFUL
+        """Whether it is FAILED. What was cancelled or has expired is neither failed nor successful, as in Celery."""
+        return self.status is Status.FAILED
 
     def get(self, timeout: float | None = None) -> R:
         """The result, waiting at most ``timeout`` seconds for it (None: for ever).

@@ -336,6 +336,9 @@ def test_a_result_is_asked_by_its_id(add: Any, fake_app: MiniCelery) -> None:
     with pytest.raises(TaskFailed, match="TypeError") as caught:
         bad.get(timeout=5)
     assert (caught.value.error_type, bad.failed(), bad.record.error) != ("", False, None)
+    revoked = add.apply_async((1, 2), countdown=60)
+    revoked.cancel()
+    assert (revoked.ready(), revoked.successful(), revoked.failed()) == (True, False, False)
     with pytest.raises(TaskNotFound):
         _ = fake_app.result("unknown").status
     assert {one.value for one in Status} == {
