@@ -3,13 +3,20 @@
 from .app import MiniCelery
 from .context import TaskContext
 from .errors import (
+    ForeignData,
+    InvalidInput,
     LockLost,
     LockNotAcquired,
     MiniCeleryError,
+    NotReplicated,
+    RedisFull,
     RedisUnavailable,
     ResultTimeout,
     SoftTimeLimitExceeded,
+    TaskCancelled,
+    TaskExpired,
     TaskFailed,
+    TaskIdTaken,
     TaskNotFound,
 )
 from .locks import Lock, Semaphore
@@ -21,11 +28,15 @@ from .version import __version__
 
 __all__ = [
     "AsyncResult",
+    "ForeignData",
+    "InvalidInput",
     "Lock",
     "LockLost",
     "LockNotAcquired",
     "MiniCelery",
     "MiniCeleryError",
+    "NotReplicated",
+    "RedisFull",
     "RedisUnavailable",
     "ResultTimeout",
     "Retry",
@@ -34,8 +45,11 @@ __all__ = [
     "SoftTimeLimitExceeded",
     "Status",
     "Task",
+    "TaskCancelled",
     "TaskContext",
+    "TaskExpired",
     "TaskFailed",
+    "TaskIdTaken",
     "TaskNotFound",
     "__version__",
 ]
