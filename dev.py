@@ -11,7 +11,7 @@ import sys
 USAGE = """\
 usage: python3 dev.py up [options of `minicelery up`]    server, web and worker, with a demonstration
        python3 dev.py test [options of pytest]           all tests, and what they need
-       python3 dev.py bench [options, see --help]        measure it beside other task queues, about an hour"""
+       python3 dev.py bench [options, see --help]        beside other task queues, an hour and a quarter"""
 
 COMMANDS = ("up", "test", "bench")
 OLDEST = (3, 11)

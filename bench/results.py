@@ -45,6 +45,9 @@ class Results:
         again = {(one.scenario, one.contender) for one in newer.readings}
         kept = [one for one in self.readings if (one.scenario, one.contender) not in again]
         facts, versions = {**self.facts, **newer.facts}, {**self.versions, **newer.versions}
+        since, till = self.facts.get("Measured", "")[:10], newer.facts.get("Measured", "")
+        if kept and since not in ("", till):
+            facts["Measured"] = f"{since} to {till}"
         return Results(facts, versions, kept + newer.readings)
 
     def failure(self, scenario: str, contender: str) -> str:

@@ -116,6 +116,16 @@ def test_a_partial_run_replaces_what_it_measured_and_nothing_else(drained: Resul
     assert len(found.readings) == len(drained.readings) + 1
 
 
+def test_what_was_measured_on_several_days_says_from_when_to_when(drained: Results) -> None:
+    drained.facts["Measured"] = "2026-11-24"
+    for day in ("2026-11-25", "2026-11-26"):
+        drained = drained.replaced_by(Results({"Measured": day}, {}, [reading(COST, HUEY, cost=1.0)]))
+    again = drained.replaced_by(Results({"Measured": "2026-11-27"}, {}, drained.readings))
+
+    assert drained.facts["Measured"] == "2026-11-24 to 2026-11-26"
+    assert again.facts["Measured"] == "2026-11-27"
+
+
 def test_only_what_lies_between_two_marks_is_replaced() -> None:
     idle = "<!-- begin: idle -->\nkept\n<!-- end: idle -->\n"
     text = f"# Title\n<!-- begin: drain -->\nold\n<!-- end: drain -->\nprose\n{idle}"
