@@ -50,6 +50,10 @@ class LockOptions:
     between: int = 20  #: holdings before each blow; 0: one kill follows the other at random within a fifth of a second
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.kills < self.workers:
+            raise ValueError(f"{self.kills} kills leave none of {self.workers} workers; give fewer")
+
 
 @dataclass
 class Verdict:
