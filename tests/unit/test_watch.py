@@ -1,7 +1,7 @@
 """Waiting for a result over a link that fails now and then."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from minicelery import MiniCelery
+from minicelery.embedded import EmbeddedServer
 from minicelery.errors import RedisUnavailable, ResultTimeout, TaskFailed, TaskNotFound
 from minicelery.events import Event, EventName, ended
 from minicelery.record import TaskRecord
@@ -56,6 +57,13 @@ def test_blips_far_apart_are_each_forgiven(fake_app: MiniCelery) -> None:
 def test_a_long_outage_is_told(fake_app: MiniCelery) -> None:
     with pytest.raises(RedisUnavailable, match="can't be reached to wait"):
         _wait(fake_app, "+-----------")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    """One that nobody else connects to, as connections are counted, and cut."""
+    with EmbeddedServer() as running:
+        yield running
 
 
 @pytest.fixture
