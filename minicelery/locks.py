@@ -81,13 +81,14 @@ class Locks:
         """Ask for a lock, and wait for it until a moment of the monotonic clock: what was got, or None."""
         try:
             while True:
-                holding, wait = self._ask(request, until)
+                sent = self.world.monotonic()
+                holding, wait = self._ask(request, sent, _PLACE if sent < until else 0.0)
                 now = self.world.monotonic()
                 if holding and not holding.is_lost(now):
                     if renew:
                         self.keeper.keep(holding)
                     return holding
-                if holding:  # the answer took as long as the lock was to last
+                if holding or sent < until <= now:  # the answer took as long as the lock was to last, or the wait
                     self._give_up(request)
                     request = replace(request, nonce=self.world.nonce())
                 if now >= until:
@@ -97,9 +98,8 @@ class Locks:
             self._give_up(request)
             raise
 
-    def _ask(self, request: Request, until: float) -> tuple[Holding | None, float]:
-        sent = self.world.monotonic()
-        token, wait = self._store.lock_acquire(request, _PLACE if sent < until else 0.0)
+    def _ask(self, request: Request, sent: float, place: float) -> tuple[Holding | None, float]:
+        token, wait = self._store.lock_acquire(request, place)
         return (None if token is None else Holding(request.name, request.nonce, token, request.ttl, sent)), wait
 
     def _wait(self, request: Request, wait: float, left: float) -> None:

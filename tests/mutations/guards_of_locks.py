@@ -75,6 +75,14 @@ _WHO_GETS_IT = (
         (f"{_STORE}::test_one_who_gives_up_leaves_the_line_and_rings_for_the_next",),
     ),
     Mutation(
+        "who learns too late that he has to wait keeps his place",
+        "a poller whose requests take longer than he waits stands behind himself for ever, before a free lock",
+        "minicelery/locks.py",
+        "if holding or sent < until <= now:",
+        "if holding:",
+        (f"{_HOLDING}::test_who_learns_that_he_has_to_wait_when_his_time_is_over_leaves_the_line",),
+    ),
+    Mutation(
         "a release rings for nobody",
         "those who wait notice it a second later",
         f"{_LUA}/lock_release.lua",

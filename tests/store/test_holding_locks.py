@@ -331,6 +331,24 @@ def test_who_is_interrupted_while_waiting_leaves_the_line(app: MiniCelery, monke
         assert is_waited_for(app, 0)
 
 
+def test_who_learns_that_he_has_to_wait_when_his_time_is_over_leaves_the_line(
+    app: MiniCelery, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = app.locks._store.lock_acquire
+
+    def slow(*args: Any) -> Any:
+        clock.ahead += 0.1
+        return acquire(*args)
+
+    monkeypatch.setattr(app.locks._store, "lock_acquire", slow)
+
+    with app.lock("x"):
+        assert not app.lock("x").acquire(timeout=0.05)
+        assert is_waited_for(app, 0)
+
+    assert app.lock("x").acquire(timeout=0.05)
+
+
 def test_without_redis_a_lock_is_not_to_be_had_and_says_why() -> None:
     config = Config(redis_url=f"redis://127.0.0.1:{free_port()}", patience=0.1)
     app = MiniCelery("away", config=config)
