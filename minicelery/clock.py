@@ -71,6 +71,12 @@ def utc(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
 
 
+def due_at(moment: float) -> float:
+    """When a virtual clock gets to a moment: the first whole millisecond that is not before it, as ``now()`` tells it.
+    What is due then must be compared by this, or the error of a float keeps the clock there for ever."""
+    return _whole(moment) / 1000 if math.isfinite(moment) else moment
+
+
 def _whole(seconds: float) -> int:
     """Milliseconds, rounded up, so that what is due is due; but for what is only the error of a float."""
     return math.ceil(round(seconds * 1000, 3))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from .clock import due_at
 from .errors import RedisUnavailable
 from .world import World
 
@@ -145,7 +146,7 @@ class HandKeeper(Keeper):
 
     def tend(self) -> None:
         watch, now = self._own(), self._world.monotonic()
-        self._tend(watch, [holding for holding, when in watch.due.items() if when <= now])
+        self._tend(watch, [holding for holding, when in watch.due.items() if due_at(when) <= now])
 
     def _stir(self, watch: _Watch) -> None:
         """Nobody sleeps."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import scripts
 from .app import MiniCelery
-from .clock import VirtualClock, moment_of, utc, world_of
+from .clock import VirtualClock, due_at, moment_of, utc, world_of
 from .dispatch import Dispatch
 from .errors import InvalidInput, SimulationError
 from .firing import Clockwork
@@ -86,7 +86,7 @@ class Simulation:
         runs. The runs, in the order of time. While Redis is down time passes, and nothing else happens.
         """
         now = self._clock.now()
-        target = moment_of(span) if isinstance(span, datetime) else now + seconds_of(span)
+        target = due_at(moment_of(span) if isinstance(span, datetime) else now + seconds_of(span))
         if target < now:
             raise InvalidInput(f"{span} is past: it is {self.now}, and time only goes on")
         self._begin()
@@ -216,7 +216,7 @@ class Simulation:
         looked_at = self._memory.first_score(keys.open_runs)
         if looked_at is not None:  # how runs of schedules have ended is to be noted before their tasks are gone
             found[keys.open_runs] = looked_at + self._app.config.result_ttl / 2
-        return {key: moment for key, moment in found.items() if moment is not None}
+        return {key: due_at(moment) for key, moment in found.items() if moment is not None}
 
     def _next_moment(self) -> float | None:
         """When something is due next. What could not be done now is tried again as often as a worker would."""

@@ -89,6 +89,13 @@ def sim_time(hour: int, minute: int, second: int) -> datetime:
     return datetime(2030, 1, 1, hour, minute, second, tzinfo=UTC)
 
 
+def test_what_is_due_when_time_has_passed_in_parts_runs_in_the_last_of_them(shop: MiniCelery, sim: Simulation) -> None:
+    shop.tasks.find("add").apply_async((1, 2), countdown=0.2)
+
+    assert sim.advance(0.1) == []
+    assert len(sim.advance(0.1)) == 1
+
+
 def test_what_runs_sees_the_moment_and_what_it_submits_runs_in_order(shop: MiniCelery, sim: Simulation) -> None:
     seen: list[tuple[int, float]] = []
 
@@ -277,6 +284,18 @@ def test_how_the_last_run_of_a_schedule_ended_is_known_when_its_task_is_gone(sho
     assert last.status is Status.SUCCESS
 
 
+@pytest.mark.timeout(10)
+def test_time_passes_by_a_run_that_stays_open_although_half_of_its_keeping_is_not_exact(shop: MiniCelery) -> None:
+    shop.config = shop.config.overridden(result_ttl=1.3)
+    with simulated(shop) as sim:
+        shop.limits.pause_queue("default")
+        shop.schedules.add("sums", shop.tasks.find("add").s(1, 2), every=10)
+
+        sim.advance(15)
+
+        assert sim.now == sim_time(0, 0, 15)
+
+
 def test_a_schedule_that_is_made_at_run_time_fires_until_it_is_paused(shop: MiniCelery, sim: Simulation) -> None:
     shop.schedules.add("sums", shop.tasks.find("add").s(1, 2), every=10)
     assert len(sim.advance("1m")) == 6
@@ -352,6 +371,18 @@ def test_a_lock_that_is_held_is_renewed_while_time_passes(shop: MiniCelery, sim:
         assert lock.held
         assert not shop.lock("door").acquire(blocking=False)
     assert shop.lock("door").acquire(blocking=False)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("ttl", [0.6, 1.2])
+def test_a_lock_is_renewed_whether_or_not_a_third_of_its_time_is_exact(
+    shop: MiniCelery, sim: Simulation, ttl: float
+) -> None:
+    with shop.lock("door", ttl=ttl) as lock:
+        sim.sleep(5)
+
+        assert lock.held
+    assert sim.now == sim_time(0, 0, 5)
 
 
 def test_who_waits_for_a_lock_gets_it_when_it_has_run_out(shop: MiniCelery, sim: Simulation) -> None:
