@@ -144,8 +144,14 @@ def _lock_of(
     facts = {nonce: fact.split(" ", 3) for nonce, fact in zip(fields[::2], fields[1::2], strict=True)}
     ends = [(nonce, float(score)) for nonce, score in zip(scores[::2], scores[1::2], strict=True) if float(score) > now]
     holders = [_holder(facts.get(nonce, ()), end) for nonce, end in ends]
-    waiting = sum(1 for nonce in line if len(facts.get(nonce, ())) == 2 and float(facts[nonce][1]) > now)
+    waiting = sum(_is_in_line(facts.get(nonce, ()), now) for nonce in line)
     return HeldLock(name, holders, waiting) if holders else None
+
+
+def _is_in_line(fact: Sequence[str], now: float) -> bool:
+    """Whether one who waits has a place that counts: it has not ended, and was renewed no later than now."""
+    _, end, renewed = [*fact, "0"][:3] if 2 <= len(fact) <= 3 else ("", "0", "0")
+    return float(renewed) <= now < float(end)
 
 
 def _holder(fact: Sequence[str], end: float) -> Holder:

@@ -48,7 +48,7 @@ call_with_all('HDEL', facts, gone)
 if not is_mine then
   local behind = redis.call('ZREVRANGE', line, 0, 0, 'WITHSCORES')[2]
   redis.call('ZADD', line, 'NX', string.format('%.0f', (tonumber(behind or nil) or 0) + 1), me)
-  redis.call('HSET', facts, me, string.format('%d %s', limit, stamp(at + keep)))
+  redis.call('HSET', facts, me, string.format('%d %s %s', limit, stamp(at + keep), stamp(at)))
   keep_lock(line, 0)
   keep_lock(facts, 0)
   -- Another look makes sense when so many have ended as are too many, or when the place of one in front has, for whom

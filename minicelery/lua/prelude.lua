@@ -1257,8 +1257,8 @@ local function places_of(id, task, names)
   return found
 end
 
--- ---- Locks. Their facts have 'fence', the last token that was given, and of each who waits 'limit end-of-its-place', of each
--- who holds 'limit since token owner'
+-- ---- Locks. Their facts have 'fence', the last token that was given, and of each who waits 'limit end-of-its-place
+-- renewed' (an earlier version leaves out when it was renewed), of each who holds 'limit since token owner'
 
 local FACT = '^(%d+) ([%d.]+)'
 
@@ -1280,9 +1280,13 @@ local function walk_line(line, facts, at, most, sought)
     local told = #ids > 0 and redis.call('HMGET', facts, unpack(ids))
     for i, id in ipairs(ids) do
       if id == sought or #waiting == most then return waiting, gone end
-      local limit, place_end = string.match(told[i] or '', FACT)
+      local limit, place_end, renewed = string.match(told[i] or '', FACT .. ' ?([%d.]*)')
       if (tonumber(place_end) or 0) > at then
-        waiting[#waiting + 1] = {id = id, limit = tonumber(limit), place_end = tonumber(place_end)}
+        -- What was renewed later than now is of before the clock was set back. It counts when it is renewed again, in the
+        -- same place; who has died does not.
+        if (tonumber(renewed) or 0) <= at then
+          waiting[#waiting + 1] = {id = id, limit = tonumber(limit), place_end = tonumber(place_end)}
+        end
       else
         gone[#gone + 1] = id
       end

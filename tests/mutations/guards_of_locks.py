@@ -67,6 +67,22 @@ _WHO_GETS_IT = (
         (f"{_STORE}::test_one_who_waits_no_more_is_in_nobodys_way",),
     ),
     Mutation(
+        "a place of before the clock was set back counts",
+        "who has died while waiting holds up all behind him for as long as the step was",
+        f"{_LUA}/prelude.lua",
+        "if (tonumber(renewed) or 0) <= at then",
+        "if true then",
+        (f"{_STORE}::test_one_who_died_in_the_line_before_the_clock_was_set_back_is_in_nobodys_way",),
+    ),
+    Mutation(
+        "a place of before the clock was set back is taken away",
+        "those who live and wait change their order with every step of the clock",
+        f"{_LUA}/prelude.lua",
+        "      if (tonumber(place_end) or 0) > at then\n",
+        "      if (tonumber(place_end) or 0) > at and (tonumber(renewed) or 0) <= at then\n",
+        (f"{_STORE}::test_those_who_wait_while_the_clock_is_set_back_keep_their_order",),
+    ),
+    Mutation(
         "who gives up keeps his place",
         "the next one waits for him",
         f"{_LUA}/lock_acquire.lua",

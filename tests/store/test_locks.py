@@ -14,6 +14,7 @@ from minicelery.inspector import Inspector
 from minicelery.lock_store import HeldLock, LockStore, Request
 from tests.conftest import make_app
 from tests.stack import wait_until
+from tests.store.clock import Clock
 
 LONG = 60.0
 AN_HOUR = 3_600
@@ -208,6 +209,61 @@ def test_one_who_waits_no_more_is_in_nobodys_way(counter: Counter) -> None:
     assert counter.rung() == ["d"]
     assert counter.ask("d")
     assert counter.redis.zcard(counter.keys.lock_line("x")) == 0
+
+
+def test_one_who_died_in_the_line_before_the_clock_was_set_back_is_in_nobodys_way(
+    counter: Counter, clock: Clock
+) -> None:
+    counter.ask("a")
+    counter.ask("dead")
+    counter.ask("b")
+
+    clock.go_on(-AN_HOUR)
+    counter.ask("b")
+    counter.release("a")
+
+    assert counter.rung() == ["b"]
+    assert counter.ask("b")
+    counter.release("b")
+    assert counter.ask("c", place=0)
+
+
+def test_those_who_wait_while_the_clock_is_set_back_keep_their_order(counter: Counter, clock: Clock) -> None:
+    counter.ask("a")
+    counter.ask("b")
+    counter.ask("c")
+
+    clock.go_on(-AN_HOUR)
+    counter.ask("c")
+    counter.ask("b")
+    counter.release("a")
+
+    assert counter.rung() == ["b"]
+    assert counter.ask("c") is None
+    assert counter.ask("b")
+
+
+def test_a_place_of_before_the_clock_was_set_back_is_not_counted(counter: Counter) -> None:
+    counter.ask("a")
+    counter.ask("b")
+    counter.ask("c")
+    now = counter.redis.time()[0]
+
+    counter.redis.hset(counter.keys.lock_facts("x"), "c", f"1 {now + AN_HOUR + 2.5:.3f} {now + AN_HOUR:.3f}")
+
+    assert counter.now().waiting == 1
+
+
+def test_a_place_that_an_earlier_version_has_noted_counts_until_it_ends(counter: Counter) -> None:
+    counter.ask("a")
+    counter.ask("b")
+    counter.redis.hset(counter.keys.lock_facts("x"), "b", f"1 {counter.redis.time()[0] + AN_HOUR}.000")
+
+    counter.release("a")
+
+    assert counter.ask("c") is None
+    assert counter.ask("b")
+    assert counter.now().waiting == 1
 
 
 def test_one_who_gives_up_leaves_the_line_and_rings_for_the_next(counter: Counter) -> None:
