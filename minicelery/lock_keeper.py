@@ -65,8 +65,8 @@ class Keeper:
         """Renew it from now on, or at another time than before."""
         watch = self._own()
         with watch.changed:
+            self._stir(watch)  # what has no thread is not kept
             watch.due[holding] = holding.sent + holding.ttl * _RENEWAL
-            self._stir(watch)
 
     def drop(self, holding: Holding) -> None:
         """Renew it no more."""
@@ -77,8 +77,9 @@ class Keeper:
 
     def _stir(self, watch: _Watch) -> None:
         if watch.thread is None:
-            watch.thread = threading.Thread(target=self._run, args=(watch,), name="minicelery-locks", daemon=True)
-            watch.thread.start()
+            thread = threading.Thread(target=self._run, args=(watch,), name="minicelery-locks", daemon=True)
+            thread.start()  # as we have the condition, it looks when this holding is there
+            watch.thread = thread
         watch.changed.notify()
 
     def _own(self) -> _Watch:

@@ -201,6 +201,15 @@ _WHO_HAS_LOST_IT = (
         (f"{_RUNS}::test_a_fork_has_none_of_the_locks_of_its_parent_and_renews_its_own",),
     ),
     Mutation(
+        "a thread that could not be started counts as one",
+        "no lock of the process is renewed any more, and each ends while its holder works on",
+        "minicelery/lock_keeper.py",
+        "            thread.start()  # as we have the condition, it looks when this holding is there\n"
+        "            watch.thread = thread\n",
+        "            watch.thread = thread\n            thread.start()\n",
+        (f"{_KEEPER}::test_a_thread_that_could_not_be_started_is_started_for_the_next_lock",),
+    ),
+    Mutation(
         "a fork waits for the thread of its parent",
         "its own locks are never renewed",
         "minicelery/lock_keeper.py",

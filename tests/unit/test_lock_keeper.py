@@ -1,5 +1,6 @@
 """The renewing of locks, by a clock that a test sets."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ import pytest
 from minicelery.errors import RedisUnavailable
 from minicelery.lock_keeper import Holding, Keeper
 from minicelery.world import World
+from tests.stack import wait_until
 
 
 @dataclass
@@ -120,3 +122,22 @@ def test_what_was_released_meanwhile_is_not_kept() -> None:
     [holding] = bench.hold("a")
 
     assert bench.tend(10.0, [holding]) == []
+
+
+def test_a_thread_that_could_not_be_started_is_started_for_the_next_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    bench = Bench(lambda: [True])
+    first, second = (Holding(name, "n", 7, 30.0, 0.0) for name in ("first", "second"))
+    bench.clock.now = 15.0
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            bench.keeper.keep(first)
+
+    bench.keeper.keep(second)
+
+    wait_until(lambda: bench.asked == [["second"]], 5)
+    bench.keeper.drop(second)
+    wait_until(lambda: bench.keeper._watch.thread is None)
