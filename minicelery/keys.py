@@ -51,8 +51,9 @@ SCHEMA = (
         "room",
         "room:{}",
         "hash",
-        "those who wait for the same gates, or of one tenant: seq, out (the last one put forward); of gates: round and"
-        " last place of each tenant, by priority",
+        "those who wait for the same gates, or of one tenant: seq, out (the last one put forward); of gates: since when"
+        " that one is, others put forward that may not be taken yet (`beside`, `along`), up to which place it was"
+        " looked through for other lists (`sought`), round and last place of each tenant, by priority",
     ),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
     Pattern(

@@ -605,8 +605,8 @@ end
 --
 -- All of it is in one function, so that a call that meets no gate does not define what it has no use for.
 local function gatekeeper(at)
-  local RECHECK, AT_ONCE, LONGEST = 5, 50, 1000
-  local keeper, controls, states, rooms = {}, {}, {}, {}
+  local RECHECK, AT_ONCE, LONGEST, SIGHT, DEEP = 5, 50, 1000, 100, 10000
+  local keeper, controls, states, rooms, led_now = {}, {}, {}, {}, {}
 
   -- A key that another program has taken counts as empty: what a script has begun it must be able to end.
   local function try(...)
@@ -759,6 +759,15 @@ local function gatekeeper(at)
     end
   end
 
+  -- One takes a place in a room that was looked through from its first place up to another one, see `followers`: nobody who
+  -- comes before is passed over. How far it is looked through now.
+  local function look_from(name, place, sought)
+    local from, ids = string.match(sought or '', '^(%S+)( .*)$')
+    if not from or tonumber(place) >= tonumber(from) then return sought end
+    try('HSET', key.room(name), 'sought', place .. ids)
+    return place .. ids
+  end
+
   -- Who goes before whom in a room: who has the higher priority; among these tenants take turns, as in a list, those without
   -- one together as one of them. A place is a priority's part of all numbers, then a round, then who came first. A tenant comes
   -- into the round behind the last one that was put forward, or behind its own last place. So without tenants it is who came
@@ -770,9 +779,9 @@ local function gatekeeper(at)
     local mine, known = priority .. '/' .. (task.fair or ''), places[name] or {}
     places[name] = known
     if not known[mine] then
-      local found = try('HMGET', key.room(name), 'seq', 'round/' .. priority, 'last/' .. mine) or {}
+      local found = try('HMGET', key.room(name), 'seq', 'round/' .. priority, 'last/' .. mine, 'sought') or {}
       local round = tonumber(found[2] or nil)
-      known.seq = known.seq or tonumber(found[1] or nil) or 0
+      known.seq, known.sought = known.seq or tonumber(found[1] or nil) or 0, known.sought or found[4]
       if not round then
         round = known.seq
         try('HSET', key.room(name), 'round/' .. priority, string.format('%.0f', round))
@@ -782,7 +791,9 @@ local function gatekeeper(at)
     local turn, before = known[mine] + 1, known.seq
     known[mine], known.seq = turn, before + 1
     try('HSET', key.room(name), 'seq', string.format('%.0f', before + 1), 'last/' .. mine, string.format('%.0f', turn))
-    return string.format('%.17g', (9 - priority) * PART + turn + before % TIES / TIES)
+    local place = string.format('%.17g', (9 - priority) * PART + turn + before % TIES / TIES)
+    known.sought = look_from(name, place, known.sought)
+    return place
   end
 
   -- The round of a room that one belongs to who is put forward: the field in which it stands, and its number. The last place of
@@ -796,12 +807,68 @@ local function gatekeeper(at)
     return 'round/' .. priority, turn
   end
 
+  -- Of a room those are in front who were put forward and are not taken: `out`, the last one, `beside` it the last ones in other
+  -- lists, and those that were put forward `along` with it. To a list in which one of them stands nobody else is put forward:
+  -- he would come before him. In order those who are still in line, and their lists. Who was deleted, or stands so deep in a
+  -- list that it is none of its next ones, is not waited for.
+  local function in_front(name, ids)
+    local leaders, shut, met = {}, {}, {}
+    for id in string.gmatch(ids, '%S+') do
+      local task = not met[id] and whole(id, 'lane', 'pass')
+      local ready = task and task.status == 'PENDING' and task.pass == name and line(task.queue, task.lane)
+      if ready and (led_now[id] or try('LPOS', ready, id, 'RANK', -1, 'MAXLEN', DEEP)) then
+        leaders[#leaders + 1] = id
+        shut[ready] = true
+      end
+      met[id] = true
+    end
+    return leaders, shut
+  end
+
+  local function note_leaders(name, leaders, out_at, along)
+    try('HSET', key.room(name), 'out', leaders[#leaders], 'out_at', stamp(out_at), 'beside',
+      table.concat(leaders, ' ', 1, #leaders - 1), 'along', along)
+  end
+
+  -- Tells one after the other who of a room follows; where some are in front, of those who go to none of their lists. For these
+  -- a call looks at so many, and the next one goes on from there: `sought` is the place before which there are none, and the
+  -- leaders with whom that holds.
+  local function followers(name, leaders, shut)
+    if #leaders == 0 then return function() return first_of(name) end end
+    local from, ids = string.match(try('HGET', key.room(name), 'sought') or '', '^(%S+) (.*)$')
+    local words, met = ' ' .. table.concat(leaders, ' ') .. ' ', 0
+    for id in string.gmatch(ids or '', '%S+') do
+      if not string.find(words, ' ' .. id .. ' ', 1, true) then from = nil end
+    end
+    local waiting = try('ZRANGEBYSCORE', key.waiting(name), from or '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, SIGHT) or {}
+    return function()
+      local task = nil
+      while met < #waiting and not task do
+        local id = waiting[met + 1]
+        local found = fields(id, 'status', 'queue', 'lane')
+        if found and found[1] == 'WAITING' and found[2] and not shut[line(found[2], found[3])] then
+          task = whole(id, 'lane', 'gates', 'place', 'fair')
+        end
+        met = met + 2
+      end
+      if met > 0 then try('HSET', key.room(name), 'sought', waiting[met] .. words) end
+      return task and task.id, task
+    end
+  end
+
   -- Puts forward as many of a room as may pass; where the first may not, the room waits at the gate that says so. Where nothing
-  -- limits them any more, those of tenants come to their turns again.
-  local function advance(name)
+  -- limits them any more, those of tenants come to their turns again. How many that were; nil if nobody may follow as long as
+  -- those of `ids` are in front.
+  local function advance(name, ids)
     places[name] = nil
-    try('HDEL', key.room(name), 'out')
-    local id, task = first_of(name)
+    local leaders, shut = in_front(name, ids)
+    local before, follow = #leaders, followers(name, leaders, shut)
+    local id, task = follow()
+    if before == 0 then
+      try('HDEL', key.room(name), 'out', 'beside', 'along', 'sought')
+    elseif not id then
+      return note_leaders(name, leaders, at, '')
+    end
     if not id then
       if is_ours(key.room(name), 'hash') then redis.call('DEL', key.room(name)) end
       return 0
@@ -811,7 +878,7 @@ local function gatekeeper(at)
       local left = spare(one)
       if left < most then most, gate = left, one end
     end
-    local first, moved, count = task, {}, 0
+    local first, moved, along, count = task, {}, {}, 0
     -- Where another program has taken the key of a list, it is looked at again, as if the name had been paused.
     while id and count < most and not no_line(task.queue, task.lane) do
       try('ZREM', key.waiting(name), id)
@@ -826,10 +893,19 @@ local function gatekeeper(at)
         moved[#moved + 1] = {id, task}
       end
       count = count + 1
-      id, task = first_of(name)
+      id, task = follow()
     end
     -- The last that is put at the head is the next one to be taken.
-    for i = #moved, 1, -1 do make_ready(moved[i][1], moved[i][2].queue, moved[i][2].lane, 'RPUSH', at) end
+    for i = #moved, 1, -1 do
+      local one, whose = moved[i][1], moved[i][2]
+      local ready = line(whose.queue, whose.lane)
+      make_ready(one, whose.queue, whose.lane, 'RPUSH', at)
+      led_now[one] = true
+      if not shut[ready] then table.insert(leaders, before + 1, one) end
+      if i < #moved then table.insert(along, 1, one) end
+      shut[ready] = true
+    end
+    if before > 0 or #moved > 1 then note_leaders(name, leaders, #moved > 0 and at or 0, table.concat(along, ' ')) end
     for _, one in ipairs(stood_at) do
       local state = state_of(one)
       if one.kind == 'slots' then state.used = state.used + #moved end
@@ -837,39 +913,49 @@ local function gatekeeper(at)
     end
     -- Who waits stands at a gate: if nothing else brings the room on, the gate's next look does.
     local line_gate = {kind = 'line', id = 'pause/' .. first.name}
-    if id then register(name, count < most and line_gate or gate or stood_at[1] or line_gate) end
+    if id or before > 0 then register(name, id and count < most and line_gate or gate or stood_at[1] or line_gate) end
     -- Of those who came to their turns nobody brings the others on.
     if id and count > #moved and is_ours(key.gates(), 'zset') then note_time(key.gates(), line_gate.id, at) end
-    if not id and #moved == 0 and is_ours(key.room(name), 'hash') then redis.call('DEL', key.room(name)) end
+    if not id and #moved == 0 and before == 0 and is_ours(key.room(name), 'hash') then redis.call('DEL', key.room(name)) end
     return count
   end
 
-  -- The last one who was put forward is no longer there.
-  function keeper.lose(id, name)
-    if try('HGET', key.room(name), 'out') == id then advance(name) end
+  -- One who was put forward is no longer there. If it is taken, so are those who were put forward along with it.
+  function keeper.lose(id, name, is_taken)
+    local known = try('HMGET', key.room(name), 'out', 'beside', 'along') or {}
+    local along = not is_taken and known[3] or ''
+    local ids = (known[2] or '') .. ' ' .. along
+    if known[1] == id then
+      advance(name, ids)
+    elseif along ~= '' then
+      try('HSET', key.room(name), 'beside', ids, 'along', '')
+    end
   end
 
-  -- A gate may have opened: the first room there that has nobody in front goes on. False where none does.
+  -- A gate may have opened: the first room there goes on that nobody in front keeps back. False where none does.
   function keeper.wake(gate_id)
-    local in_front, has_moved = {}, false
+    local held_back, has_moved = {}, false
     for _ = 1, LONGEST do
       local name = (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
       if not name then break end
       try('ZREM', key.rooms(gate_id), name)
-      local out = try('HMGET', key.room(name), 'out', 'out_at') or {}
-      local before = out[1] and fields(out[1], 'status', 'pass')
-      -- Who was put forward and is not taken for so long, perhaps as its queue is paused, keeps nobody else back.
-      local is_near = at - (tonumber(out[2] or nil) or 0) < RECHECK
-      if is_near and before and before[1] == 'PENDING' and before[2] == name then
-        in_front[#in_front + 1] = name
-      elseif advance(name) > 0 then
+      local known = try('HMGET', key.room(name), 'out', 'out_at', 'beside', 'along') or {}
+      local out = known[1] and fields(known[1], 'status', 'pass')
+      local is_out = out and out[1] == 'PENDING' and out[2] == name
+      -- Who was put forward and is not taken for so long, perhaps as its queue is paused, keeps back no other list.
+      local is_near = is_out and at - (tonumber(known[2] or nil) or 0) < RECHECK
+      local ids = (known[3] or '') .. ' ' .. (known[4] or '') .. ' ' .. (is_out and known[1] or '')
+      local count = not is_near and advance(name, ids)
+      if not count then
+        held_back[#held_back + 1] = name
+      elseif count > 0 then
         has_moved = true
         break
       elseif try('ZSCORE', key.rooms(gate_id), name) then
         break
       end
     end
-    for _, name in ipairs(in_front) do try('ZADD', key.rooms(gate_id), 'NX', stamp(at), name) end
+    for _, name in ipairs(held_back) do try('ZADD', key.rooms(gate_id), 'NX', stamp(at), name) end
     if redis.call('EXISTS', key.rooms(gate_id)) == 0 then try('ZREM', key.gates(), gate_id) end
     return has_moved
   end
@@ -907,7 +993,7 @@ local function gatekeeper(at)
     end
     if task.pass then
       redis.call('HDEL', key.task(id), 'pass', 'place')
-      keeper.lose(id, task.pass)
+      keeper.lose(id, task.pass, true)
     end
     return table.concat(held, ' ')
   end
@@ -921,8 +1007,11 @@ local function gatekeeper(at)
       'updated_at', stamp(at))
     emit(id, 'waiting', ',"status":"WAITING","room":"' .. name .. '","at":' .. when(at) .. '}')
     if task.pass then
+      local known = try('HMGET', key.room(name), 'out', 'sought') or {}
       redis.call('HDEL', key.task(id), 'pass')
-      if try('HGET', key.room(name), 'out') == id then try('HDEL', key.room(name), 'out') end
+      if known[1] == id then try('HDEL', key.room(name), 'out') end
+      look_from(name, place, known[2])
+      places[name] = nil
     end
     if stopped.gate then register(name, stopped.gate) end
   end

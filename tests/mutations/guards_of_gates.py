@@ -5,6 +5,7 @@ from .mutation import Mutation
 _LUA = "minicelery/lua"
 _GATES = "store/test_gates.py"
 _WALK = f"{_GATES}::test_no_limit_is_passed_and_nothing_is_stuck"
+_LEADS = "store/test_put_forward.py"
 
 GUARDS_OF_GATES = (
     Mutation(
@@ -75,9 +76,76 @@ GUARDS_OF_GATES = (
         "who was put forward and is not taken keeps its room back for ever",
         "a paused queue stops the tasks of its names in all queues",
         f"{_LUA}/prelude.lua",
-        "      if is_near and before and before[1]",
-        "      if before and before[1]",
+        "      local is_near = is_out and at - (tonumber(known[2] or nil) or 0) < RECHECK\n",
+        "      local is_near = is_out\n",
         (f"{_GATES}::test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long",),
+    ),
+    Mutation(
+        "who was put forward and is not taken is passed by the next ones of its room",
+        "where workers are the bottleneck a task waits until its room is empty",
+        f"{_LUA}/prelude.lua",
+        "        shut[ready] = true\n      end\n",
+        "      end\n",
+        (_WALK, f"{_LEADS}::test_who_is_not_taken_stays_before_those_of_its_room"),
+    ),
+    Mutation(
+        "only the last one who was put forward is known",
+        "when one of another queue is taken, the next one passes who waits in a paused queue",
+        f"{_LUA}/prelude.lua",
+        "    if before > 0 or #moved > 1 then note_leaders(",
+        "    if false then note_leaders(",
+        (
+            f"{_LEADS}::test_who_is_put_forward_to_another_list_lets_nobody_pass_in_the_first_one",
+            f"{_LEADS}::test_those_who_are_put_forward_together_to_several_lists_keep_their_order_in_each",
+        ),
+    ),
+    Mutation(
+        "of several who were put forward only the last one counts, also when it is cancelled",
+        "the next one passes those who were put forward along with it",
+        f"{_LUA}/prelude.lua",
+        "    local along = not is_taken and known[3] or ''\n",
+        "    local along = ''\n",
+        (f"{_LEADS}::test_where_the_last_of_several_is_cancelled_nobody_passes_those_before_it",),
+    ),
+    Mutation(
+        "who was put forward is waited for wherever it is",
+        "one that a foreign hand has taken out of its list stops its room for ever",
+        f"{_LUA}/prelude.lua",
+        "if ready and (led_now[id] or try('LPOS', ready, id, 'RANK', -1, 'MAXLEN', DEEP)) then",
+        "if ready then",
+        (f"{_LEADS}::test_who_is_in_no_list_any_more_is_not_waited_for",),
+    ),
+    Mutation(
+        "only the next one of a room is looked at for another list",
+        "a paused queue stops the tasks of its names in all queues",
+        f"{_LUA}/prelude.lua",
+        "'WITHSCORES', 'LIMIT', 0, SIGHT)",
+        "'WITHSCORES', 'LIMIT', 0, 1)",
+        (f"{_LEADS}::test_behind_a_paused_queue_the_first_that_goes_to_another_is_put_forward",),
+    ),
+    Mutation(
+        "each look through a room begins anew",
+        "whoever waits behind more than a hundred of a paused queue waits until it goes on",
+        f"{_LUA}/prelude.lua",
+        "      if met > 0 then try('HSET', key.room(name), 'sought', waiting[met] .. words) end\n",
+        "",
+        (f"{_LEADS}::test_however_many_of_a_paused_queue_wait_those_behind_them_come_to_their_turn",),
+    ),
+    Mutation(
+        "a look through a room goes on where the last one ended, whoever has come before",
+        "a task of a higher priority waits until a paused queue goes on",
+        f"{_LUA}/prelude.lua",
+        "    known.sought = look_from(name, place, known.sought)\n",
+        "",
+        (f"{_LEADS}::test_who_comes_to_a_place_that_was_looked_at_already_is_not_passed_over",),
+    ),
+    Mutation(
+        "a limit that lets nobody pass just now counts as if somebody had gone forward",
+        "behind a paused queue one task in five seconds is let go, whatever the rate",
+        f"{_LUA}/prelude.lua",
+        "note_leaders(name, leaders, #moved > 0 and at or 0,",
+        "note_leaders(name, leaders, at,",
+        (f"{_LEADS}::test_behind_a_paused_queue_those_of_others_follow_as_fast_as_the_limit_lets_them",),
     ),
     Mutation(
         "a gate's key that another program has taken breaks a script off",

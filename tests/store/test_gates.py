@@ -531,7 +531,8 @@ class Seen:
 
 
 class Machine(RuleBasedStateMachine):
-    """Limited and other tasks come and go; no limit is ever passed, and in the end nothing is stuck."""
+    """Limited and other tasks come and go; no limit is ever passed, nobody passes another one of the same
+    kind, and in the end nothing is stuck."""
 
     clients: Clients
     covered: Counter[str]
@@ -546,6 +547,7 @@ class Machine(RuleBasedStateMachine):
         self.kinds: dict[str, tuple[str, str]] = {}
         self.held: dict[str, tuple[str, Delivery]] = {}
         self.numbers = itertools.count(1)
+        self.in_order: dict[str, tuple[str, ...]] = {}
 
     def teardown(self) -> None:
         try:
@@ -585,6 +587,17 @@ class Machine(RuleBasedStateMachine):
         self._end(min(self.held), Status.FAILED)
         self.claim("v", 1, quarantine=False)
 
+    @initialize(
+        kind=st.sampled_from(["rate", "slots", "both"]),
+        queue=st.sampled_from(["default", "other"]),
+        priority=st.sampled_from(["", ',"priority":"9"']),
+    )
+    def alike_tasks_wait_for_a_limit(self, kind: str, queue: str, priority: str) -> None:
+        self.submit("b", "y", kind, queue, priority, "", 4, None, "")
+        self.submit("b", "y", kind, "other", priority, "", 1, None, "")
+        self.claim("v", 12, quarantine=False)
+        self.time_goes_on(2.5)
+
     @rule(
         name=st.sampled_from(NAMES),
         key=st.sampled_from(KEYS),
@@ -617,6 +630,8 @@ class Machine(RuleBasedStateMachine):
         for _ in range(count):
             task = f"t{next(self.numbers)}"
             self.kinds[task] = (kind, f"{name}/{key}")
+            if not tenant and not delay and not expires:
+                self.in_order[task] = (kind, name, key, queue, priority)
             self.desk.broker.enqueue([Message(task, name, "[]", "{}", queue, 3, delay, more=text)])
 
     @rule(worker=st.sampled_from(["w", "v"]), count=st.integers(1, 5), quarantine=st.sampled_from([False, False, True]))
@@ -624,6 +639,7 @@ class Machine(RuleBasedStateMachine):
         options: dict[str, Any] = {"costs": {"a": 1, "b": 1}, "budget": 100, "quarantine": quarantine}
         claimed = self.desk.claim(worker, count, ("default", "other"), **options)
         assert claimed.dropped == ()
+        self._nobody_was_passed([delivery.id for delivery in claimed.deliveries])
         for delivery in claimed.deliveries:
             kind, key = self.kinds[delivery.id]
             self.held[delivery.id] = (worker, delivery)
@@ -631,6 +647,15 @@ class Machine(RuleBasedStateMachine):
                 self.seen.starts[key].append(self.clock.now)
             if kind in ("slots", "both"):
                 self.seen.running[key].add(delivery.id)
+
+    def _nobody_was_passed(self, begun: Sequence[str]) -> None:
+        """Of those that are alike, have no tenant and were never anywhere else, the first to come begins first."""
+        passed = []
+        for task in begun:
+            if alike := self.in_order.pop(task, None):
+                earlier = [one for one in self.in_order if self.in_order[one] == alike and int(one[1:]) < int(task[1:])]
+                passed += [(record, task) for record in self.app.inspector.tasks(earlier)]
+        assert [(one.id, task) for one, task in passed if one and one.status not in FINISHED] == []
 
     def _end(self, task: str, status: Status, delay: float = 0.0) -> None:
         worker, delivery = self.held.pop(task)
@@ -716,9 +741,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(source=st.sampled_from(["default", "other"]))
     def a_queue_is_moved(self, source: str) -> None:
+        self.in_order = {task: alike for task, alike in self.in_order.items() if source not in alike}
         self.app.limits.move(source, "other" if source == "default" else "default")
 
-    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 2.5]))
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 2.5, 6.0]))
     def time_goes_on(self, seconds: float) -> None:
         self.clock.go_on(seconds)
         self.desk.broker.admit()
