@@ -932,6 +932,16 @@ local function gatekeeper(at)
     end
   end
 
+  -- The same, but whoever follows does so when the gate is looked at next.
+  function keeper.drop(id, name)
+    local _, task = first_of(name)
+    if not task or try('HGET', key.room(name), 'out') ~= id then return keeper.lose(id, name) end
+    local gate = gates_of(task)[1] or {kind = 'line', id = 'pause/' .. task.name}
+    try('HDEL', key.room(name), 'out')
+    try('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
+    look_later(gate, at + RECHECK)
+  end
+
   -- A gate may have opened: the first room there goes on that nobody in front keeps back. False where none does.
   function keeper.wake(gate_id)
     local held_back, has_moved = {}, false
@@ -1068,6 +1078,18 @@ local function let_others_pass(ended, at)
     elseif one[2].pass then
       keeper = keeper or gatekeeper(at)
       keeper.lose(one[1], one[2].pass)
+    end
+  end
+end
+
+-- Of tasks that are taken out of a list with others of it, those who had been put forward are in front of their rooms no more.
+-- Whoever followed at once would come to where others are just being taken away.
+local function let_others_wait(gone, at)
+  local keeper = nil
+  for _, one in ipairs(gone) do
+    if one[2].pass then
+      keeper = keeper or gatekeeper(at)
+      keeper.drop(one[1], one[2].pass)
     end
   end
 end

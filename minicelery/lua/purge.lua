@@ -1,5 +1,5 @@
 -- purge: PENDING | WAITING → CANCELLED, for what is ready in one list, and for tasks that wait there for their tenant's turn. A
---       batch.
+--       batch. Behind those who were put forward by a limit others follow only when its gate is looked at next.
 -- KEYS  the ready list, gates
 -- ARGV  prefix, seconds that it is kept, the most to take in one call
 -- =>    {how many are cancelled, how many ids are left in the list}
@@ -17,6 +17,6 @@ for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
   end_unrun(id, task, 'CANCELLED', keep, at)
 end
-let_others_pass(waiting, at)
+let_others_wait(waiting, at)
 ring()
 return {#waiting, redis.call('LLEN', ready)}

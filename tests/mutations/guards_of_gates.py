@@ -148,6 +148,33 @@ GUARDS_OF_GATES = (
         (f"{_LEADS}::test_behind_a_paused_queue_those_of_others_follow_as_fast_as_the_limit_lets_them",),
     ),
     Mutation(
+        "a purge lets those follow whom it has not met yet",
+        "it cancels tasks that wait for a limit, and leaves as many that are ready",
+        f"{_LUA}/purge.lua",
+        "let_others_wait(waiting, at)\n",
+        "let_others_pass(waiting, at)\n",
+        (
+            f"{_LEADS}::test_a_purge_takes_who_was_put_forward_and_none_that_waits_for_the_limit",
+            f"{_LEADS}::test_a_purge_takes_all_that_is_ready_behind_those_who_were_put_forward",
+        ),
+    ),
+    Mutation(
+        "who was put forward and is purged is still in front of its room",
+        "of a limit at which nobody waits any more something is kept for ever",
+        f"{_LUA}/purge.lua",
+        "let_others_wait(waiting, at)\n",
+        "",
+        (f"{_LEADS}::test_of_a_room_whose_only_one_is_purged_nothing_is_left",),
+    ),
+    Mutation(
+        "who was put forward and is moved is still in front of its room",
+        "all others of the limit wait until it has come from the tail to the head",
+        f"{_LUA}/move.lua",
+        "let_others_wait(waiting, at)\n",
+        "",
+        (f"{_LEADS}::test_who_is_moved_to_the_tail_of_another_queue_keeps_nobody_back_there",),
+    ),
+    Mutation(
         "a gate's key that another program has taken breaks a script off",
         "what a dead worker had claimed is in no place",
         f"{_LUA}/prelude.lua",

@@ -7,7 +7,7 @@ import pytest
 
 from minicelery import MiniCelery
 from minicelery.options import task_settings
-from tests.store.clock import Clock
+from tests.store.clock import Clock, install
 from tests.store.conftest import Desk
 
 BOTH = ("default", "other")
@@ -222,3 +222,54 @@ def test_when_a_queue_goes_on_all_that_was_looked_through_comes_in_order(desk: D
     desk.app.limits.resume_queue("default")
 
     assert deep.in_turn(3) == ["b0", "b1", "b2"]
+
+
+# ---- where a queue is purged or moved -----------------------------------------------------------
+
+
+def test_a_purge_takes_who_was_put_forward_and_none_that_waits_for_the_limit(desk: Desk, slot: Room) -> None:
+    slot.submit("b", "c", "d")
+    slot.end()
+
+    assert desk.app.limits.purge("default") == 1
+
+    assert [desk.where(task)[0] for task in "bcd"] == ["CANCELLED", "WAITING", "WAITING"]
+    slot.wait(5)
+    assert slot.in_turn() == ["c", "d"]
+
+
+def test_a_purge_takes_all_that_is_ready_behind_those_who_were_put_forward(
+    real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    clock, desk = Clock(real_app), Desk(real_app)
+    desk.hire("w")
+    slot = Room(desk, clock, concurrency=1)
+    slot.submit(*"bcdef")
+    desk.submit(*(f"p{number}" for number in range(598)), name="free")
+    slot.end()
+
+    assert real_app.limits.purge("default") == 599
+
+    assert real_app.inspector.queue_length("default") == 0
+
+
+def test_of_a_room_whose_only_one_is_purged_nothing_is_left(desk: Desk, slot: Room) -> None:
+    slot.submit("b")
+    slot.end()
+
+    desk.app.limits.purge("default")
+
+    assert desk.app.clients.commands.keys(f"{desk.app.keys.prefix}room:*") == []
+
+
+def test_who_is_moved_to_the_tail_of_another_queue_keeps_nobody_back_there(desk: Desk, slot: Room) -> None:
+    slot.submit("b")
+    slot.submit("x", queue="other")
+    desk.submit("plain", queue="other", name="free")
+    slot.end()
+
+    desk.app.limits.move("default", "other")
+
+    slot.wait(5)
+    assert slot.in_turn() == ["x", "plain", "b"]
