@@ -53,7 +53,8 @@ SCHEMA = (
         "hash",
         "those who wait for the same gates, or of one tenant: seq, out (the last one put forward); of gates: since when"
         " that one is, others put forward that may not be taken yet (`beside`, `along`), up to which place it was"
-        " looked through for other lists (`sought`), round and last place of each tenant, by priority",
+        " looked through for other lists (`sought`), the round, and of each tenant that has tasks there its last place"
+        " and how many, by priority",
     ),
     Pattern("waiting", "waiting:{}", "zset", "ids of the WAITING tasks of a room; score: their order"),
     Pattern(

@@ -14,7 +14,7 @@ for i = 4, #ARGV do
   local id = ARGV[i]
   local task = not seen[id] and whole(id, 'lane', 'more', 'worker', 'keep')
   local status = seen[id] or task and task.status or ''
-  if task then add_more(id, task, 'expires', 'tags', 'room', 'pass') end
+  if task then add_more(id, task, 'expires', 'tags', 'room', 'pass', 'place', 'fair') end
   if task and is_unbegun(status) then
     waiting[#waiting + 1] = {id, task}
     status = 'CANCELLED'

@@ -12,7 +12,7 @@ local late = redis.call('ZRANGEBYSCORE', expiring, '-inf', stamp(at), 'LIMIT', 0
 local over, gone, later = {}, {}, {}
 for _, id in ipairs(late) do
   local task = whole(id, 'lane', 'more')
-  if task then add_more(id, task, 'expires', 'tags', 'room', 'pass') end
+  if task then add_more(id, task, 'expires', 'tags', 'room', 'pass', 'place', 'fair') end
   local status, expires = task and task.status, task and tonumber(task.expires or nil)
   local is_waiting = is_unbegun(status)
   if expires and (status == 'RUNNING' or is_waiting and expires > at) then

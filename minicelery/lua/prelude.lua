@@ -596,6 +596,28 @@ local function come(id, queue, lane, tenant, at, is_pending)
   found.behind = (found.behind or 0) + 1
 end
 
+-- A place in a room of gates is a priority's part of all numbers, then a round, then who came first.
+local PART = 1e12
+
+-- One of a tenant's tasks comes back to its place in a room of gates (`by` 1), or leaves it (-1): the priority and the round
+-- of the place. As long as a tenant has a task there the room has the field 'last/<priority>/<tenant>': the round of its last
+-- place, and how many tasks of it there are.
+local function count_place(name, task, by)
+  local number = tonumber(task.place or nil) or 0
+  local rest = number % PART
+  local priority, turn = string.format('%.0f', 9 - (number - rest) / PART), string.format('%.0f', math.floor(rest))
+  local last = task.fair and 'last/' .. priority .. '/' .. task.fair
+  local known = last and redis.pcall('HGET', key.room(name), last)
+  local latest, many = string.match(type(known) == 'string' and known or '', '^(%d+):?(%d*)$')
+  local count = last and (tonumber(many or nil) or latest and 1 or 0) + by or 0
+  if count > 0 then
+    redis.pcall('HSET', key.room(name), last, (latest or turn) .. string.format(':%d', count))
+  elseif latest then
+    redis.call('HDEL', key.room(name), last)
+  end
+  return priority, turn
+end
+
 -- ---- Gates: what tasks may have to wait for
 
 -- A gate is a limit of a task's name or of a key of it, or the pause of a name: 'rate/<name>/<key>', 'slots/<name>',
@@ -769,10 +791,9 @@ local function gatekeeper(at)
   end
 
   -- Who goes before whom in a room: who has the higher priority; among these tenants take turns, as in a list, those without
-  -- one together as one of them. A place is a priority's part of all numbers, then a round, then who came first. A tenant comes
-  -- into the round behind the last one that was put forward, or behind its own last place. So without tenants it is who came
-  -- first.
-  local PART, TIES, places = 1e12, 512, {}
+  -- one together as one of them. A tenant comes into the round behind the last one that was put forward, or behind its own
+  -- last place. So without tenants it is who came first.
+  local TIES, places = 512, {}
 
   local function place_in(name, task)
     local priority = lane_of(task.lane) or NORMAL_PRIORITY
@@ -780,30 +801,26 @@ local function gatekeeper(at)
     places[name] = known
     if not known[mine] then
       local found = try('HMGET', key.room(name), 'seq', 'round/' .. priority, 'last/' .. mine, 'sought') or {}
-      local round = tonumber(found[2] or nil)
+      local round, last, many = tonumber(found[2] or nil), string.match(found[3] or '', '^(%d+):?(%d*)$')
       known.seq, known.sought = known.seq or tonumber(found[1] or nil) or 0, known.sought or found[4]
       if not round then
         round = known.seq
         try('HSET', key.room(name), 'round/' .. priority, string.format('%.0f', round))
       end
-      known[mine] = math.max(round, tonumber(found[3] or nil) or 0)
+      known[mine] = {round = math.max(round, tonumber(last or 0)), many = tonumber(many or 0) or 1}
     end
-    local turn, before = known[mine] + 1, known.seq
-    known[mine], known.seq = turn, before + 1
-    try('HSET', key.room(name), 'seq', string.format('%.0f', before + 1), 'last/' .. mine, string.format('%.0f', turn))
-    local place = string.format('%.17g', (9 - priority) * PART + turn + before % TIES / TIES)
+    local turn, before = known[mine], known.seq
+    turn.round, turn.many, known.seq = turn.round + 1, turn.many + 1, before + 1
+    try('HSET', key.room(name), 'seq', string.format('%.0f', known.seq), 'last/' .. mine,
+      string.format(task.fair and '%.0f:%.0f' or '%.0f', turn.round, turn.many))
+    local place = string.format('%.17g', (9 - priority) * PART + turn.round + before % TIES / TIES)
     known.sought = look_from(name, place, known.sought)
     return place
   end
 
-  -- The round of a room that one belongs to who is put forward: the field in which it stands, and its number. The last place of
-  -- its tenant is of no use when that round has come.
+  -- The round of a room that one belongs to who is put forward: the field in which it stands, and its number.
   local function round_of_place(name, task)
-    local number = tonumber(task.place or nil) or 0
-    local rest = number % PART
-    local priority, turn = string.format('%.0f', 9 - (number - rest) / PART), string.format('%.0f', math.floor(rest))
-    local last = task.fair and 'last/' .. priority .. '/' .. task.fair
-    if last and try('HGET', key.room(name), last) == turn then try('HDEL', key.room(name), last) end
+    local priority, turn = count_place(name, task, -1)
     return 'round/' .. priority, turn
   end
 
@@ -1011,7 +1028,8 @@ local function gatekeeper(at)
   -- A task has to wait. One that was put forward takes its old place again.
   function keeper.hold(id, task, stopped)
     local name = stopped.room
-    local place = tonumber(task.place or nil) and task.place or place_in(name, task)
+    local place = tonumber(task.place or nil) and task.place
+    if place then count_place(name, task, 1) else place = place_in(name, task) end
     try('ZADD', key.waiting(name), place, id)
     redis.call('HSET', key.task(id), 'status', 'WAITING', 'room', name, 'place', place, 'more', 1,
       'updated_at', stamp(at))
@@ -1062,7 +1080,9 @@ local function leave_wait(id, task)
   if task.status == 'PENDING' then leave_line(id, task.queue, task.lane)
   elseif task.status == 'WAITING' then
     take_out(key.waiting(task.room or ''), id)
-    if is_turn(task.room) then note_turns(task.room) end
+    if is_turn(task.room) then note_turns(task.room)
+    elseif task.room then count_place(task.room, task, -1)
+    end
   else
     take_out(key.delayed(), id)
   end

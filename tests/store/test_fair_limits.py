@@ -123,14 +123,76 @@ def test_who_comes_to_a_limit_stands_behind_those_that_an_earlier_release_has_pu
     assert line.starts() == ["p1", "p2", "p3", "b1", "p41"]
 
 
+def stopped(desk: Desk, *tasks: str, more: str) -> None:
+    """Submits tasks at a limit that lets nobody pass."""
+    desk.submit(*tasks, more=more)
+    while desk.claim().passed:
+        pass
+    assert desk.where(tasks[-1])[0] == "WAITING"
+
+
+def known_tenants(desk: Desk) -> list[str]:
+    """The tenants of which the room of the limit keeps something."""
+    known = desk.app.clients.commands.hkeys(desk.app.keys.room("slots/add"))
+    return sorted(str(field).removeprefix("last/5/") for field in known if field.startswith("last/"))
+
+
 def test_of_a_tenant_that_waits_at_no_limit_any_more_nothing_is_kept(desk: Desk, line: Line) -> None:
     line.submit("a", 1)
     line.submit("b", 3)
     line.starts(2)
 
-    known = desk.app.clients.commands.hkeys(desk.app.keys.room("slots/add"))
+    assert known_tenants(desk) == ["b"]
 
-    assert sorted(field for field in known if field.startswith("last/")) == ["last/5/b"]
+
+@pytest.mark.parametrize("end", ["expire", "cancel"])
+def test_of_tenants_whose_tasks_are_over_before_a_limit_lets_them_go_nothing_is_kept(
+    desk: Desk, clock: Clock, line: Line, end: str
+) -> None:
+    line.submit("z", 1)
+    for tenant in "abc":
+        late = json.loads(of(tenant, concurrency=1)) | {"expires_in": "5"}
+        stopped(desk, f"{tenant}1", f"{tenant}2", more=json.dumps(late))
+
+    if end == "expire":
+        clock.go_on(6)
+        desk.broker.expire()
+    else:
+        desk.broker.cancel(["a1", "a2", "b2", "b1", "c1", "c2"])
+
+    assert known_tenants(desk) == ["z"]
+    assert line.starts() == ["z1"]
+
+
+def test_behind_a_cancelled_one_the_next_of_its_tenant_passes_none_of_its_tasks(desk: Desk, line: Line) -> None:
+    line.submit("a", 4)
+    desk.cancel("a4")
+
+    stopped(desk, "a5", more=of("a", concurrency=1))
+
+    assert line.starts() == ["a1", "a2", "a3", "a5"]
+
+
+def test_who_is_let_go_and_stopped_again_has_its_place_as_before(desk: Desk) -> None:
+    desk.submit("first", more=of(concurrency=1))
+    running = desk.take()
+    stopped(desk, "a1", "a2", "a3", "a4", more=of("a", concurrency=1))
+    desk.settle(running)
+    for _ in range(3):
+        desk.app.limits.pause_task("add")
+        assert desk.claim().passed == 1
+        desk.app.limits.resume_task("add")
+        desk.broker.admit()
+    running = desk.take()
+    stopped(desk, "a5", more=of("a", concurrency=1))
+
+    order = []
+    for _ in range(4):
+        desk.settle(running)
+        running = desk.take()
+        order.append(running.id)
+
+    assert order == ["a2", "a3", "a4", "a5"]
 
 
 def test_tenants_take_turns_at_a_rate(desk: Desk, clock: Clock) -> None:
