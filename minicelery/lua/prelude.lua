@@ -690,6 +690,12 @@ local function gatekeeper(at)
     return state
   end
 
+  -- Kept to the microsecond: a rate that is counted in milliseconds, as times are, would be another one.
+  local function note_tat(gate_id, tat) try('HSET', key.gate(gate_id), 'tat', string.format('%.6f', tat)) end
+
+  -- The first of the whole milliseconds that the clock tells at which a rate is open.
+  local function opening(tat) return math.ceil(tat * 1000 - 5e-4) / 1000 end
+
   -- How many of those who come now a gate lets pass.
   local function spare(gate)
     if gate.kind == 'pause' then return 0 end
@@ -767,7 +773,7 @@ local function gatekeeper(at)
 
   local function register(name, gate)
     try('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
-    look_later(gate, gate.kind == 'rate' and math.max(state_of(gate).tat, at) or at + RECHECK)
+    look_later(gate, gate.kind == 'rate' and opening(math.max(state_of(gate).tat, at)) or at + RECHECK)
   end
 
   -- The first of a room who still waits: id and task.
@@ -993,15 +999,15 @@ local function gatekeeper(at)
     local name = tat > at and (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
     local _, task = nil, nil
     if name then _, task = first_of(name) end
-    if not task then return tat end
+    if not task then return opening(tat) end
     local value
     for _, gate in ipairs(gates_of(task)) do
       if gate.id == gate_id then value = gate.value end
     end
-    if tat <= at + (value or 0) then return tat end
+    if tat <= at + (value or 0) then return opening(tat) end
     tat = value and at + value or at
-    try('HSET', key.gate(gate_id), 'tat', stamp(tat))
-    return tat
+    note_tat(gate_id, tat)
+    return opening(tat)
   end
 
   -- A task has passed: it takes its slots, and the next one of its room may follow. The names of its slots, '' for none.
@@ -1013,9 +1019,9 @@ local function gatekeeper(at)
         held[#held + 1] = gate.id
       elseif gate.kind == 'rate' then
         local tat = state_of(gate).tat
-        try('HSET', key.gate(gate.id), 'tat', stamp(tat))
+        note_tat(gate.id, tat)
         try('EXPIRE', key.gate(gate.id), math.ceil(tat - at) + 60)
-        if try('EXISTS', key.rooms(gate.id)) == 1 then look_later(gate, math.max(tat, at)) end
+        if try('EXISTS', key.rooms(gate.id)) == 1 then look_later(gate, opening(math.max(tat, at))) end
       end
     end
     if task.pass then

@@ -148,6 +148,36 @@ def test_after_a_quiet_time_the_rate_holds_from_the_first_task_on(desk: Desk, cl
     assert ids(desk) == []
 
 
+@pytest.mark.parametrize(("rate", "step"), [(300, 0.03), (3000, 0.003)])
+def test_a_rate_is_held_whose_interval_is_no_whole_number_of_milliseconds(
+    desk: Desk, clock: Clock, rate: int, step: float
+) -> None:
+    desk.submit(*(f"t{number}" for number in range(60)), more=more(rate_limit=f"{rate}/s"))
+    begun = len(ids(desk, count=1))
+
+    for _ in range(5):
+        ids(desk, count=1)  # the rest is put aside
+        clock.go_on(step)
+        desk.broker.admit()
+        while ids(desk, count=1):
+            begun += 1
+
+    assert begun == pytest.approx(5 * step * rate + 1, abs=1)
+
+
+def test_a_rate_that_opens_within_a_millisecond_is_looked_at_in_the_next(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(rate_limit="300/s"))
+    assert ids(desk, count=1) == ["a"]
+    assert ids(desk) == []
+
+    clock.go_on(0.003)
+    assert desk.broker.admit() == pytest.approx(0.001)
+    clock.go_on(0.001)
+    desk.broker.admit()
+
+    assert ids(desk) == ["b"]
+
+
 # ---- concurrency --------------------------------------------------------------------------------
 
 
