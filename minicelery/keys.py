@@ -44,6 +44,7 @@ SCHEMA = (
         "queue_settings", "queue_settings", "hash", "what the code of live workers says of queues: queue → runs:ageing"
     ),
     Pattern("gates", "gates", "zset", "gates at which tasks wait; score: when to look at it, epoch seconds"),
+    Pattern("looked", "gates:looked", "string", "when the gates were last looked at, epoch seconds; kept a minute"),
     Pattern("gate", "gate:{}", "hash", "one limit: when the next task may pass"),
     Pattern("slots", "slots:{}", "zset", "ids of the tasks that hold a slot of a gate; score: since when"),
     Pattern("rooms", "rooms:{}", "zset", "the rooms that wait at a gate; score: since when"),

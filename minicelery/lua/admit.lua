@@ -2,8 +2,10 @@
 -- KEYS  gates
 -- ARGV  prefix, the most gates to look at in one call
 -- =>    seconds until the next gate is to be looked at, '' if nothing waits at any
+--       If the clock has been set back since the last call, all gates are looked at anew.
 -- event queued
 local RECHECK, MOST_CHECKED, MOST_WOKEN = 5, 100, 50
+local MOST_ANEW, SECONDS_KEPT = 10000, 60
 local at = now()
 local keeper = gatekeeper(at)
 
@@ -19,6 +21,17 @@ local function check_slots(gate)
   end
   return freed
 end
+
+-- By a clock that was an hour ahead it was noted that they need no look for an hour. Where nobody has looked for long, that may
+-- be so, too.
+local found = redis.pcall('GET', key.looked())
+local looked = not found and math.huge or type(found) == 'string' and tonumber(found)
+local is_behind = looked and at < looked
+local ahead = is_behind and redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. stamp(at), '+inf', 'LIMIT', 0, MOST_ANEW) or {}
+if #ahead > 0 then pass_full_memory(KEYS[1]) end
+local anew = {}
+for i, gate in ipairs(ahead) do anew[2 * i - 1], anew[2 * i] = stamp(at), gate end
+call_with_all('ZADD', KEYS[1], anew)
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
 if #due > 0 then pass_full_memory(KEYS[1]) end
@@ -54,4 +67,8 @@ end
 ring()
 
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if next_one[2] and looked and (is_behind or at >= looked + 1) then
+  pass_full_memory(KEYS[1])
+  redis.call('SET', key.looked(), stamp(at), 'EX', SECONDS_KEPT)
+end
 return next_one[2] and stamp(math.max(0, tonumber(next_one[2]) - at)) or ''

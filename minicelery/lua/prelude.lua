@@ -679,11 +679,17 @@ local function gatekeeper(at)
     return found
   end
 
+  -- A start now would leave a rate shut for an interval. What is noted as later is from before its limit was raised, or the clock
+  -- set back.
   local function state_of(gate)
     local state = states[gate.id]
     if not state then
       state = {}
-      if gate.kind == 'rate' then state.tat = tonumber(try('HGET', key.gate(gate.id), 'tat') or nil) or 0 end
+      if gate.kind == 'rate' then
+        local tat = tonumber(try('HGET', key.gate(gate.id), 'tat') or nil) or 0
+        state.tat = math.min(tat, at + gate.value)
+        state.is_earlier = tat > state.tat + 1e-6
+      end
       if gate.kind == 'slots' then state.used = try('ZCARD', key.slots(gate.id)) or 0 end
       states[gate.id] = state
     end
@@ -773,7 +779,10 @@ local function gatekeeper(at)
 
   local function register(name, gate)
     try('ZADD', key.rooms(gate.id), 'NX', stamp(at), name)
-    look_later(gate, gate.kind == 'rate' and opening(math.max(state_of(gate).tat, at)) or at + RECHECK)
+    if gate.kind ~= 'rate' then return look_later(gate, at + RECHECK) end
+    local state = state_of(gate)
+    if state.is_earlier then note_tat(gate.id, state.tat) end
+    look_later(gate, opening(math.max(state.tat, at)))
   end
 
   -- The first of a room who still waits: id and task.
@@ -976,7 +985,7 @@ local function gatekeeper(at)
       local out = known[1] and fields(known[1], 'status', 'pass')
       local is_out = out and out[1] == 'PENDING' and out[2] == name
       -- Who was put forward and is not taken for so long, perhaps as its queue is paused, keeps back no other list.
-      local is_near = is_out and at - (tonumber(known[2] or nil) or 0) < RECHECK
+      local is_near = is_out and math.abs(at - (tonumber(known[2] or nil) or 0)) < RECHECK
       local ids = (known[3] or '') .. ' ' .. (known[4] or '') .. ' ' .. (is_out and known[1] or '')
       local count = not is_near and advance(name, ids)
       if not count then

@@ -178,6 +178,39 @@ def test_a_rate_that_opens_within_a_millisecond_is_looked_at_in_the_next(desk: D
     assert ids(desk) == ["b"]
 
 
+@pytest.mark.parametrize("has_looked", [True, False])
+def test_after_a_jump_back_a_rate_goes_on_an_interval_later(desk: Desk, clock: Clock, has_looked: bool) -> None:
+    desk.submit("a", "b", "c", more=more(rate_limit="1/s"))
+    assert ids(desk, count=1) == ["a"]
+    assert ids(desk) == []
+    if has_looked:
+        desk.broker.admit()
+
+    clock.go_on(-3600)
+    assert desk.broker.admit() == 1
+    clock.go_on(0.999)
+    desk.broker.admit()
+    assert ids(desk) == []
+
+    for task in ("b", "c"):
+        clock.go_on(1)
+        desk.broker.admit()
+        assert ids(desk) == [task]
+
+
+def test_after_a_jump_back_who_comes_waits_for_an_interval_at_most(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", more=more(rate_limit="1/s"))
+    assert ids(desk) == ["a"]
+
+    clock.go_on(-3600)
+    desk.submit("b", more=more(rate_limit="1/s"))
+    assert ids(desk) == []
+    clock.go_on(1)
+    desk.broker.admit()
+
+    assert ids(desk) == ["b"]
+
+
 # ---- concurrency --------------------------------------------------------------------------------
 
 
@@ -340,6 +373,21 @@ def test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long(desk
     desk.lawful()
 
 
+def test_after_a_jump_back_who_was_put_forward_keeps_nobody_back_for_long(desk: Desk, clock: Clock) -> None:
+    desk.submit("a", "b", more=more(concurrency=1))
+    delivery = desk.take()
+    desk.submit("c", queue="other", more=more(concurrency=1))
+    desk.claim(count=5, queues=("default", "other"))
+    desk.app.limits.pause_queue("default")
+    desk.settle(delivery)
+    desk.broker.admit()
+
+    clock.go_on(-3600)
+    desk.broker.admit()
+
+    assert ids(desk, queues=("default", "other")) == ["c"]
+
+
 def test_who_was_put_forward_and_is_gone_is_not_waited_for(desk: Desk, clock: Clock) -> None:
     desk.submit("a", "b", "c", more=more(concurrency=1))
     delivery = desk.take()
@@ -355,7 +403,15 @@ def test_who_was_put_forward_and_is_gone_is_not_waited_for(desk: Desk, clock: Cl
 
 # ---- keys of other programs ---------------------------------------------------------------------
 
-FOREIGN = ("slots:slots/add", "rooms:slots/add", "room:slots/add", "waiting:slots/add", "gates", "controls")
+FOREIGN = (
+    "slots:slots/add",
+    "rooms:slots/add",
+    "room:slots/add",
+    "waiting:slots/add",
+    "gates",
+    "gates:looked",
+    "controls",
+)
 
 
 @pytest.mark.parametrize("where", FOREIGN)
@@ -571,6 +627,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.app = make_app(self.clients, f"gates{next(_runs)}")
         self.clock = Clock(self.app)
+        self.elapsed = 0.0  # whatever the clock says
         self.desk = Desk(self.app)
         self.desk.hire("w", "v", lease=1e9)
         self.seen = Seen()
@@ -589,11 +646,12 @@ class Machine(RuleBasedStateMachine):
 
     def _drain(self) -> None:
         for name in NAMES:
-            self.app.limits.resume_task(name)
+            if self.app.limits.of("task", name).pause:  # it looks at all gates of the name
+                self.app.limits.resume_task(name)
         for queue in ("default", "other"):
             self.app.limits.resume_queue(queue)
         for _ in range(300):
-            self.clock.go_on(1)
+            self._go_on(1)
             for task in [*self.held]:
                 self._end(task, Status.SUCCESS)
             self.desk.broker.admit()
@@ -603,6 +661,10 @@ class Machine(RuleBasedStateMachine):
             if not self.held and not self._unfinished():
                 return
         raise AssertionError(f"stuck: {self._unfinished()}")
+
+    def _go_on(self, seconds: float) -> None:
+        self.clock.go_on(seconds)
+        self.elapsed += seconds
 
     def _unfinished(self) -> list[str]:
         records = self.app.inspector.tasks([*self.kinds])
@@ -674,7 +736,7 @@ class Machine(RuleBasedStateMachine):
             kind, key = self.kinds[delivery.id]
             self.held[delivery.id] = (worker, delivery)
             if kind in ("rate", "both"):
-                self.seen.starts[key].append(self.clock.now)
+                self.seen.starts[key].append(self.elapsed)
             if kind in ("slots", "both"):
                 self.seen.running[key].add(delivery.id)
 
@@ -776,13 +838,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 2.5, 6.0]))
     def time_goes_on(self, seconds: float) -> None:
-        self.clock.go_on(seconds)
+        self._go_on(seconds)
         self.desk.broker.admit()
         unfinished = self._unfinished()
         with self._covering("expired", unfinished):
             self.desk.broker.expire()
         with self._covering("promoted", unfinished):
             self.desk.broker.promote()
+
+    @rule(key=st.sampled_from(KEYS), seconds=st.sampled_from([0.4, 1000.0]))
+    def the_clock_is_set_back_while_some_wait(self, key: str, seconds: float) -> None:
+        self.submit("b", key, "rate", "default", "", "", 3, None, "")
+        self.claim("w", 5, quarantine=False)
+        self.clock.go_on(-seconds)
 
     @rule()
     def delayed_tasks_come(self) -> None:
