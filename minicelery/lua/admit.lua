@@ -2,9 +2,10 @@
 -- KEYS  gates
 -- ARGV  prefix, the most gates to look at in one call
 -- =>    seconds until the next gate is to be looked at, '' if nothing waits at any
---       If the clock has been set back since the last call, all gates are looked at anew.
+--       If the clock has been set back since the last call, all gates are looked at anew. One call puts some 500 tasks
+--       forward at most; the rest is due at once.
 -- event queued
-local RECHECK, MOST_CHECKED, MOST_WOKEN = 5, 100, 50
+local RECHECK, MOST_CHECKED, MOST_WOKEN, MOST_MOVED = 5, 100, 50, 500
 local MOST_ANEW, SECONDS_KEPT = 10000, 60
 local at = now()
 local keeper = gatekeeper(at)
@@ -35,7 +36,9 @@ call_with_all('ZADD', KEYS[1], anew)
 
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(at), 'LIMIT', 0, tonumber(ARGV[2]))
 if #due > 0 then pass_full_memory(KEYS[1]) end
+local moved = 0
 for _, gate in ipairs(due) do
+  if moved >= MOST_MOVED then break end
   local kind = string.match(gate, '^(%w+)/')
   local tat = kind == 'rate' and keeper.next_start(gate) or 0
   if tat > at then
@@ -44,11 +47,14 @@ for _, gate in ipairs(due) do
     redis.call('ZREM', KEYS[1], gate)
   else
     if kind == 'slots' then check_slots(gate) end
-    local woken = 0
-    while woken < MOST_WOKEN and keeper.wake(gate) do woken = woken + 1 end
+    local woken, is_done = 0, false
+    while woken < MOST_WOKEN and moved < MOST_MOVED and not is_done do
+      local count = keeper.wake(gate)
+      woken, moved, is_done = woken + 1, moved + (count or 0), not count
+    end
     -- Once more, in case that who was put forward is not claimed: the claim itself says when to look again.
     if redis.call('EXISTS', key.rooms(gate)) == 1 then
-      redis.call('ZADD', KEYS[1], stamp(at + (woken < MOST_WOKEN and RECHECK or 0)), gate)
+      redis.call('ZADD', KEYS[1], stamp(at + (is_done and RECHECK or 0)), gate)
     else
       redis.call('ZREM', KEYS[1], gate)
     end

@@ -974,9 +974,9 @@ local function gatekeeper(at)
     look_later(gate, at + RECHECK)
   end
 
-  -- A gate may have opened: the first room there goes on that nobody in front keeps back. False where none does.
+  -- A gate may have opened: the first room there goes on that nobody in front keeps back. How many of it, or false.
   function keeper.wake(gate_id)
-    local held_back, has_moved = {}, false
+    local held_back, moved = {}, false
     for _ = 1, LONGEST do
       local name = (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
       if not name then break end
@@ -991,7 +991,7 @@ local function gatekeeper(at)
       if not count then
         held_back[#held_back + 1] = name
       elseif count > 0 then
-        has_moved = true
+        moved = count
         break
       elseif try('ZSCORE', key.rooms(gate_id), name) then
         break
@@ -999,7 +999,7 @@ local function gatekeeper(at)
     end
     for _, name in ipairs(held_back) do try('ZADD', key.rooms(gate_id), 'NX', stamp(at), name) end
     if redis.call('EXISTS', key.rooms(gate_id)) == 0 then try('ZREM', key.gates(), gate_id) end
-    return has_moved
+    return moved
   end
 
   -- When a rate allows the next start: its note, as far as the limit that holds now can have made it so late.

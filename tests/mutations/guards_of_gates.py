@@ -89,6 +89,17 @@ GUARDS_OF_GATES = (
         (f"{_GATES}::test_after_a_jump_back_who_was_put_forward_keeps_nobody_back_for_long",),
     ),
     Mutation(
+        "one look at the gates puts forward whatever it finds there",
+        "when a limit of many keys is taken away, Redis stands still",
+        f"{_LUA}/admit.lua",
+        "MOST_MOVED = 5, 100, 50, 500",
+        "MOST_MOVED = 5, 100, 50, 1e9",
+        (
+            f"{_GATES}::test_when_a_limit_of_many_keys_is_raised_one_call_puts_some_forward",
+            f"{_GATES}::test_when_a_paused_name_goes_on_one_call_puts_some_forward",
+        ),
+    ),
+    Mutation(
         "a late start is not made up for",
         "no rate is reached, as each start is late by the way to the worker",
         f"{_LUA}/prelude.lua",

@@ -1,5 +1,6 @@
 """Limits: who has to wait, who is put forward when, and that nobody else is held up."""
 
+import hashlib
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from minicelery import MiniCelery
+from minicelery import MiniCelery, scripts
 from minicelery.connection import Clients
 from minicelery.errors import ForeignData
 from minicelery.message import Delivery, Message
@@ -535,6 +536,62 @@ def test_a_limit_that_is_taken_away_lets_all_go_on(desk: Desk, clock: Clock) -> 
     desk.broker.admit()
 
     assert ids(desk) == ["b", "c", "d"]
+    desk.lawful()
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call puts some 20 tasks forward at most, instead of some 500."""
+    original = scripts.load
+
+    def load(name: str) -> scripts.Script:
+        text = original(name).text.replace("MOST_MOVED = 5, 100, 50, 500\n", "MOST_MOVED = 5, 100, 50, 20\n")
+        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    monkeypatch.setattr(scripts, "load", load)
+
+
+def _put_aside(desk: Desk, **limits: Any) -> None:
+    """Of six keys six tasks each."""
+    for key in range(6):
+        desk.submit(*(f"k{key}t{number}" for number in range(6)), more=more(f"k{key}", **limits))
+    while desk.claim(count=6).may_be_more:
+        pass
+
+
+def _admitted(desk: Desk) -> list[int]:
+    """How many tasks are put forward by each call until the last of the calls that are to come at once."""
+    commands, ready, counts = desk.app.clients.commands, desk.app.keys.queue("default"), []
+    wait: float | None = 0.0
+    while wait == 0:
+        before = commands.llen(ready)
+        wait = desk.broker.admit()
+        counts.append(commands.llen(ready) - before)
+    return counts
+
+
+def test_when_a_limit_of_many_keys_is_raised_one_call_puts_some_forward(
+    desk: Desk, clock: Clock, small_steps: None
+) -> None:
+    _put_aside(desk, rate_limit="1/d")
+    desk.app.limits.set_task("add", rate="10000/s")
+    desk.broker.admit()
+    clock.go_on(1)
+
+    counts = _admitted(desk)
+
+    assert counts == [20, 10]
+    desk.lawful()
+
+
+def test_when_a_paused_name_goes_on_one_call_puts_some_forward(desk: Desk, clock: Clock, small_steps: None) -> None:
+    desk.app.limits.pause_task("add")
+    _put_aside(desk, concurrency=100)
+    desk.app.limits.resume_task("add")
+
+    counts = _admitted(desk)
+
+    assert counts == [24, 12]
     desk.lawful()
 
 
