@@ -1005,9 +1005,13 @@ local function gatekeeper(at)
   -- When a rate allows the next start: its note, as far as the limit that holds now can have made it so late.
   function keeper.next_start(gate_id)
     local tat = tonumber(try('HGET', key.gate(gate_id), 'tat') or nil) or 0
-    local name = tat > at and (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
-    local _, task = nil, nil
-    if name then _, task = first_of(name) end
+    local task
+    for _ = 1, LONGEST do
+      local name = tat > at and not task and (try('ZRANGE', key.rooms(gate_id), 0, 0) or {})[1]
+      if not name then break end
+      task = select(2, first_of(name))
+      if not task then try('ZREM', key.rooms(gate_id), name) end
+    end
     if not task then return opening(tat) end
     local value
     for _, gate in ipairs(gates_of(task)) do

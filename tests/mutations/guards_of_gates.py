@@ -100,6 +100,14 @@ GUARDS_OF_GATES = (
         ),
     ),
     Mutation(
+        "a room where nobody waits any more stays the first at its gate",
+        "a rate that is raised, or a clock that is set back, is seen by nobody who waits behind it",
+        f"{_LUA}/prelude.lua",
+        "      if not task then try('ZREM', key.rooms(gate_id), name) end\n",
+        "",
+        (f"{_GATES}::test_a_rate_that_is_raised_holds_though_the_first_who_waited_is_cancelled",),
+    ),
+    Mutation(
         "a late start is not made up for",
         "no rate is reached, as each start is late by the way to the worker",
         f"{_LUA}/prelude.lua",

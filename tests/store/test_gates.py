@@ -515,6 +515,22 @@ def test_a_rate_that_is_raised_holds_for_who_waits_already(desk: Desk, clock: Cl
     assert ids(desk) == ["b"]
 
 
+def test_a_rate_that_is_raised_holds_though_the_first_who_waited_is_cancelled(desk: Desk, clock: Clock) -> None:
+    x, y = (more(rate_limit="1/d", concurrency=1, concurrency_key=lambda *_, key=key: key) for key in "xy")
+    desk.submit("a", "b", more=x)
+    desk.submit("c", more=y)
+    assert ids(desk, count=1) == ["a"]
+    assert ids(desk) == []
+    desk.broker.cancel(["b"])
+
+    desk.app.limits.set_task("add", rate="1/s")
+    desk.broker.admit()
+    clock.go_on(1)
+    desk.broker.admit()
+
+    assert ids(desk) == ["c"]
+
+
 def test_a_rate_that_is_taken_away_holds_nobody_any_more(desk: Desk, clock: Clock) -> None:
     desk.app.limits.set_task("add", rate="1/d")
     desk.submit("a", "b")
