@@ -989,7 +989,7 @@ def test_no_limit_is_passed_and_nothing_is_stuck(real_clients: Clients, monkeypa
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=50,
+            max_examples=60,
             stateful_step_count=30,
             phases=(Phase.generate,),
             deadline=None,
