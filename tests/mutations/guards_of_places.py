@@ -4,6 +4,7 @@ from .mutation import Mutation
 
 _LUA = "minicelery/lua"
 _FOREIGN = "store/test_foreign_keys.py"
+_TRANSITIONS = "store/test_transitions.py"
 
 GUARDS_OF_PLACES = (
     Mutation(
@@ -53,6 +54,54 @@ GUARDS_OF_PLACES = (
         "ARGV[ALIKE + #KEYS + i], ARGV[3], ARGV[4], ''",
         "ARGV[ALIKE + i], ARGV[3], ARGV[4], ''",
         ("store/test_transitions.py::test_what_is_sent_together_is_kept_as_what_is_sent_alone",),
+    ),
+    Mutation(
+        "enqueue of many plain tasks copies a large hash",
+        "behind one call with long arguments each short one takes four times its room",
+        f"{_LUA}/enqueue.lua",
+        "~= 'hashtable'",
+        "~= 'none'",
+        (f"{_TRANSITIONS}::test_what_is_sent_together_takes_the_room_of_what_is_sent_alone",),
+    ),
+    Mutation(
+        "enqueue of many plain tasks has to be let copy",
+        "the script ends between its writes, and the first task is in no place",
+        f"{_LUA}/enqueue.lua",
+        "redis.pcall('COPY', model, where)",
+        "redis.call('COPY', model, where)",
+        (f"{_TRANSITIONS}::test_tasks_are_sent_together_where_the_server_lets_us_copy_nothing",),
+    ),
+    Mutation(
+        "enqueue takes the hash of another program for none",
+        "a task is written into it, and lost with it",
+        f"{_LUA}/enqueue.lua",
+        "  if not status or type(status) == 'table' then return false end\n",
+        "  if not status then return nil end\n",
+        (f"{_FOREIGN}::test_a_hash_of_another_program_in_place_of_a_task_refuses_its_submission",),
+    ),
+    Mutation(
+        "a repeated submission needs the delayed set",
+        "what was accepted is refused, as another program has overwritten a key that it has no use for",
+        f"{_LUA}/enqueue.lua",
+        "  touch(key.task(there_before or known_by.id))\n",
+        "  pass_full_memory(key.delayed())\n",
+        (f"{_FOREIGN}::test_a_repeated_submission_is_answered_where_the_place_for_delayed_tasks_is_taken",),
+    ),
+    Mutation(
+        "a claim that leaves nothing deletes what is in place of the bell",
+        "the key of another program is gone",
+        f"{_LUA}/claim.lua",
+        "redis.pcall('LTRIM', bell, 1, 0)",
+        "redis.call('DEL', bell)",
+        (f"{_FOREIGN}::test_a_claim_that_leaves_nothing_leaves_what_another_program_has_put_in_place_of_the_bell",),
+    ),
+    Mutation(
+        "each run that ends looks at the bell of before",
+        "the bell of a queue with a limit grows without bound",
+        f"{_LUA}/prelude.lua",
+        "if (length(bell) or BELL_CAP) < BELL_CAP then sizes[bell] = redis.call",
+        "if (length(bell) or BELL_CAP) < BELL_CAP then redis.call",
+        (f"{_TRANSITIONS}::test_the_bell_is_capped_when_many_runs_of_a_limited_queue_end_together",),
     ),
     Mutation(
         "enqueue does not look at the keys of its tasks",
