@@ -41,6 +41,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.against and options.page:
         parser.error("--against is for no page; give one of --against and --page (--json keeps what is measured)")
+    if options.page and not options.page.is_file():
+        parser.error(f"--page: there is no {options.page}; begin with a copy of the page")
     if not options.quick and not options.against:
         options.page = options.page or page.DEFAULT
     return options

@@ -173,3 +173,10 @@ def test_what_is_no_number_of_rounds_is_refused_with_the_reason(
         command.parse([f"--rounds={rounds}"])
 
     assert "give 1 or more" in capsys.readouterr().err
+
+
+def test_a_page_that_is_not_there_is_refused_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.parse(["--page=/no/such/page.md"])
+
+    assert "begin with a copy of the page" in capsys.readouterr().err
