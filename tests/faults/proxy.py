@@ -150,7 +150,10 @@ class FaultProxy:
         self._relay.drop(link, reset=True)
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # it was refused, or gone, between the moment in which it knocked and this one
+            return
         self.counts.connections += 1
         try:
             server = socket.create_connection((HOST, self._target), _CONNECT_PATIENCE)
