@@ -20,6 +20,6 @@ for _, one in ipairs(waiting) do
   redis.call('HSET', key.task(one[1]), 'queue', queue, 'since', stamp(at))
   come(one[1], queue, one[2].lane, not one[2].pass and one[2].fair, at)
 end
-let_others_wait(waiting, at)
+let_others_pass(waiting, at, true)
 ring()
 return {#waiting, redis.call('LLEN', ready)}

@@ -1107,28 +1107,17 @@ local function leave_wait(id, task)
   end
 end
 
--- Of tasks that are over before they have run, those who had been put forward let the next ones of their rooms go on. Only
--- when all are over: the next one may be among them.
-local function let_others_pass(ended, at)
+-- Of tasks that have left a list before they have run, those who had been put forward let the next ones of their rooms go on. Only
+-- when all have: the next one may be among them. Where whole lists are taken away, who follows does so `later`, when the
+-- gate is looked at next: at once it would come to where others are just being taken.
+local function let_others_pass(ended, at, later)
   local keeper = nil
   for _, one in ipairs(ended) do
     if is_turn(one[2].pass) then
       give_turn(one[1], one[2].pass, at)
     elseif one[2].pass then
       keeper = keeper or gatekeeper(at)
-      keeper.lose(one[1], one[2].pass)
-    end
-  end
-end
-
--- Of tasks that are taken out of a list with others of it, those who had been put forward are in front of their rooms no more.
--- Whoever followed at once would come to where others are just being taken away.
-local function let_others_wait(gone, at)
-  local keeper = nil
-  for _, one in ipairs(gone) do
-    if one[2].pass then
-      keeper = keeper or gatekeeper(at)
-      keeper.drop(one[1], one[2].pass)
+      keeper[later and 'drop' or 'lose'](one[1], one[2].pass)
     end
   end
 end

@@ -17,6 +17,6 @@ for _, one in ipairs(waiting) do
   local id, task = one[1], one[2]
   end_unrun(id, task, 'CANCELLED', keep, at)
 end
-let_others_wait(waiting, at)
+let_others_pass(waiting, at, true)
 ring()
 return {#waiting, redis.call('LLEN', ready)}
