@@ -53,7 +53,7 @@ GUARDS_OF_BULK = (
         "minicelery/bulk.py",
         "total > _FEW and Status.FAILED in states and",
         "total > _FEW and",
-        (f"{_BULK}::test_no_dead_letter_is_deleted_where_only_others_are_meant",),
+        (f"{_BULK}::test_only_those_in_the_states_that_are_meant_are_deleted",),
     ),
     Mutation(
         "the list of dead letters is read for ids that are none",

@@ -1,18 +1,18 @@
 """Drives the scripts by hand: who claims what, and where everything is afterwards."""
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from minicelery import MiniCelery, scripts
+from minicelery import MiniCelery
 from minicelery.handover import Answer, Claim, Claimed, Kept, Settlement
 from minicelery.message import Delivery, Message
 from minicelery.options import more_of
 from minicelery.states import Status
 from tests.store.clock import Clock, install
+from tests.store.edits import edit
 
 #: The name of all tasks of the desk, as one known to be short.
 SHORT = {"add": 1}
@@ -87,6 +87,21 @@ class Desk:
         assert [str(violation) for violation in self.app.doctor.violations()] == []
 
 
+def staffed(app: MiniCelery, lease: float = 1e6) -> Desk:
+    """A desk with a worker whose lease outlasts all that a test lets happen."""
+    desk = Desk(app)
+    desk.hire("w", lease=lease)
+    return desk
+
+
+def wipe(app: MiniCelery) -> None:
+    """Take away all that an application has in Redis. The server of the tests has much else: it is looked through in
+    large steps."""
+    commands = app.clients.commands
+    if keys := list(commands.scan_iter(f"{app.keys.prefix}*", count=10_000)):
+        commands.delete(*keys)
+
+
 @pytest.fixture
 def desk(app: MiniCelery) -> Desk:
     return Desk(app)
@@ -101,13 +116,7 @@ def clock(app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ready lists of more than three ids count as so long that nothing is taken out of them."""
-    original = scripts.load
-
-    def load(name: str) -> scripts.Script:
-        text = original(name).text.replace("local looks = 100000\n", "local looks = 3\n")
-        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(scripts, "load", load)
+    edit(monkeypatch, lambda text: text.replace("local looks = 100000\n", "local looks = 3\n"))
 
 
 @pytest.fixture

@@ -324,14 +324,24 @@ def test_what_is_finished_is_deleted_by_ids_and_what_is_not_is_told(desk: Desk) 
 
 
 @pytest.mark.usefixtures("by_ids")
-def test_only_dead_letters_are_deleted_where_only_these_are_meant(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("meant", "done", "others", "left"),
+    [
+        (Status.FAILED, 2, {"done": Status.SUCCESS}, ["c"]),
+        (Status.SUCCESS, 1, {"a": Status.FAILED, "b": Status.FAILED}, ["a", "b", "c"]),
+    ],
+)
+def test_only_those_in_the_states_that_are_meant_are_deleted(
+    desk: Desk, meant: Status, done: int, others: dict[str, Status], left: list[str]
+) -> None:
     bury(desk, "a", "b", "c")
     desk.submit("done")
     desk.settle(desk.take())
 
-    outcome = desk.app.bulk.delete(["done", "a", "b"], states={Status.FAILED})
+    outcome = desk.app.bulk.delete(["a", "done", "b"], states={meant})
 
-    assert (outcome.done, outcome.others) == (2, {"done": Status.SUCCESS})
+    assert (outcome.done, outcome.others) == (done, others)
+    assert dead(desk) == left
 
 
 def test_what_others_hide_from_a_walk_to_ids_is_found_one_by_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,18 +361,6 @@ def test_what_others_hide_from_a_walk_to_ids_is_found_one_by_one(desk: Desk, mon
 
     assert desk.app.bulk.delete(["c", "d"]).done == 2
     assert dead(desk) == ["e", "f"]
-
-
-@pytest.mark.usefixtures("by_ids")
-def test_no_dead_letter_is_deleted_where_only_others_are_meant(desk: Desk) -> None:
-    bury(desk, "a", "b", "c")
-    desk.submit("done")
-    desk.settle(desk.take())
-
-    outcome = desk.app.bulk.delete(["a", "done", "b"], states={Status.SUCCESS})
-
-    assert (outcome.done, outcome.others) == (1, {"a": Status.FAILED, "b": Status.FAILED})
-    assert dead(desk) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("dead_ones", "pages"), [(0, 0), (2, 0), (3, 2)])

@@ -8,7 +8,7 @@ import pytest
 from minicelery import MiniCelery
 from minicelery.options import task_settings
 from tests.store.clock import Clock, install
-from tests.store.conftest import Desk
+from tests.store.conftest import Desk, staffed
 
 
 @pytest.fixture
@@ -19,9 +19,7 @@ def clock(real_app: MiniCelery, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def desk(real_app: MiniCelery, clock: Clock) -> Desk:
-    desk = Desk(real_app)
-    desk.hire("w", lease=1e9)
-    return desk
+    return staffed(real_app, lease=1e9)
 
 
 def of(tenant: str = "", priority: str = "", **limits: Any) -> str:

@@ -14,16 +14,14 @@ from minicelery.message import Delivery
 from minicelery.options import task_settings
 from minicelery.states import Status
 from tests.store.clock import Clock, install
-from tests.store.conftest import Desk
+from tests.store.conftest import Desk, staffed
 
 ROOM = "fair/5/default/{}"
 
 
 @pytest.fixture
 def desk(app: MiniCelery) -> Desk:
-    desk = Desk(app)
-    desk.hire("w", lease=1e6)
-    return desk
+    return staffed(app)
 
 
 def of(tenant: str, **more: str) -> str:

@@ -1,6 +1,5 @@
 """Limits: who has to wait, who is put forward when, and that nobody else is held up."""
 
-import hashlib
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from minicelery import MiniCelery, scripts
+from minicelery import MiniCelery
 from minicelery.connection import Clients
 from minicelery.errors import ForeignData
 from minicelery.message import Delivery, Message
@@ -21,16 +20,15 @@ from minicelery.options import task_settings
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
 from tests.store.clock import Clock, install
-from tests.store.conftest import Desk
+from tests.store.conftest import Desk, staffed, wipe
+from tests.store.edits import edit
 
 Limited = Callable[..., None]
 
 
 @pytest.fixture
 def desk(app: MiniCelery, clock: Clock) -> Desk:
-    desk = Desk(app)
-    desk.hire("w", lease=1e6)
-    return desk
+    return staffed(app)
 
 
 def more(key: str = "", **options: Any) -> str:
@@ -358,13 +356,18 @@ def test_a_batch_that_expires_lets_the_others_go_on(desk: Desk, clock: Clock) ->
     assert ids(desk) == ["d"]
 
 
-def test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long(desk: Desk, clock: Clock) -> None:
+def _put_forward_into_a_paused_queue(desk: Desk) -> None:
+    """Task b is, and c waits behind it, which goes to another queue."""
     desk.submit("a", "b", more=more(concurrency=1))
     delivery = desk.take()
     desk.submit("c", queue="other", more=more(concurrency=1))
     desk.claim(count=5, queues=("default", "other"))
     desk.app.limits.pause_queue("default")
     desk.settle(delivery)
+
+
+def test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long(desk: Desk, clock: Clock) -> None:
+    _put_forward_into_a_paused_queue(desk)
     assert desk.where("b") == ["PENDING", "ready"]
 
     clock.go_on(5)
@@ -375,12 +378,7 @@ def test_who_was_put_forward_into_a_paused_queue_keeps_nobody_back_for_long(desk
 
 
 def test_after_a_jump_back_who_was_put_forward_keeps_nobody_back_for_long(desk: Desk, clock: Clock) -> None:
-    desk.submit("a", "b", more=more(concurrency=1))
-    delivery = desk.take()
-    desk.submit("c", queue="other", more=more(concurrency=1))
-    desk.claim(count=5, queues=("default", "other"))
-    desk.app.limits.pause_queue("default")
-    desk.settle(delivery)
+    _put_forward_into_a_paused_queue(desk)
     desk.broker.admit()
 
     clock.go_on(-3600)
@@ -558,13 +556,7 @@ def test_a_limit_that_is_taken_away_lets_all_go_on(desk: Desk, clock: Clock) -> 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """One call puts some 20 tasks forward at most, instead of some 500."""
-    original = scripts.load
-
-    def load(name: str) -> scripts.Script:
-        text = original(name).text.replace("MOST_MOVED = 5, 100, 50, 500\n", "MOST_MOVED = 5, 100, 50, 20\n")
-        return scripts.Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    monkeypatch.setattr(scripts, "load", load)
+    edit(monkeypatch, lambda text: text.replace("MOST_MOVED = 5, 100, 50, 500\n", "MOST_MOVED = 5, 100, 50, 20\n"))
 
 
 def _put_aside(desk: Desk, **limits: Any) -> None:
@@ -713,9 +705,7 @@ class Machine(RuleBasedStateMachine):
         try:
             self._drain()
         finally:
-            commands = self.clients.commands
-            if keys := list(commands.scan_iter(f"{self.app.keys.prefix}*")):
-                commands.delete(*keys)
+            wipe(self.app)
 
     def _drain(self) -> None:
         for name in NAMES:
@@ -925,6 +915,11 @@ class Machine(RuleBasedStateMachine):
         self.claim("w", 5, quarantine=False)
         self.clock.go_on(-seconds)
 
+    @rule(queue=st.sampled_from(["default", "other"]), tenant=st.sampled_from(["t", "u"]))
+    def a_tenant_waits_for_too_long(self, queue: str, tenant: str) -> None:
+        self.submit("a", "x", "slots", queue, "", f',"fair":"{tenant}"', 2, None, ',"expires_in":"1.500"')
+        self.time_goes_on(2.5)
+
     @rule()
     def delayed_tasks_come(self) -> None:
         self.desk.broker.promote(early=True)
@@ -989,7 +984,7 @@ def test_no_limit_is_passed_and_nothing_is_stuck(real_clients: Clients, monkeypa
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=60,
+            max_examples=50,
             stateful_step_count=30,
             phases=(Phase.generate,),
             deadline=None,

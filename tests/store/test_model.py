@@ -30,6 +30,7 @@ from minicelery.options import more_of
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
 from tests.store.clock import install
+from tests.store.conftest import wipe
 from tests.tapped import Tapped
 
 IDS = ("a", "b", "c", "d", "e")
@@ -190,9 +191,7 @@ class Machine(RuleBasedStateMachine):
         self._set_clock()
 
     def teardown(self) -> None:
-        commands = self.clients.commands
-        if keys := list(commands.scan_iter(f"{self.app.keys.prefix}*")):
-            commands.delete(*keys)
+        wipe(self.app)
 
     def _set_clock(self) -> None:
         self.clients.commands.set(f"{self.app.keys.prefix}clock", f"{self.model.now:.3f}")

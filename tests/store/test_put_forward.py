@@ -8,16 +8,14 @@ import pytest
 from minicelery import MiniCelery
 from minicelery.options import task_settings
 from tests.store.clock import Clock, install
-from tests.store.conftest import Desk
+from tests.store.conftest import Desk, staffed
 
 BOTH = ("default", "other")
 
 
 @pytest.fixture
 def desk(app: MiniCelery, clock: Clock) -> Desk:
-    desk = Desk(app)
-    desk.hire("w", lease=1e6)
-    return desk
+    return staffed(app)
 
 
 def of(priority: str = "", **limits: Any) -> str:

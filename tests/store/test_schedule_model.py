@@ -24,6 +24,7 @@ from minicelery.slots import plan
 from minicelery.timetable import Firing
 from tests.conftest import make_app
 from tests.store.clock import Clock, install
+from tests.store.conftest import wipe
 from tests.tapped import Tapped
 
 NAMES = ("a", "b", "code")
@@ -96,8 +97,7 @@ class Machine(RuleBasedStateMachine):
         self.slow: list[Firing] = []
 
     def teardown(self) -> None:
-        if keys := list(self.clients.commands.scan_iter(f"{self.app.keys.prefix}*")):
-            self.clients.commands.delete(*keys)
+        wipe(self.app)
 
     @rule()
     def lose_the_next_reply(self) -> None:

@@ -14,7 +14,7 @@ from minicelery.handover import Accepted
 from minicelery.message import Delivery
 from minicelery.states import FINISHED, Status
 from tests.conftest import make_app
-from tests.store.conftest import Desk
+from tests.store.conftest import Desk, wipe
 from tests.store.test_model import Twice
 
 KEYS = ("k", "l")
@@ -38,8 +38,7 @@ class Machine(RuleBasedStateMachine):
         self.desk.hire("w")
 
     def teardown(self) -> None:
-        if keys := list(self.clients.commands.scan_iter(f"{self.app.keys.prefix}*")):
-            self.clients.commands.delete(*keys)
+        wipe(self.app)
 
     @rule()
     def lose_the_next_reply(self) -> None:
