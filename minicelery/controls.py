@@ -128,7 +128,7 @@ def _tell_unknown(app: MiniCelery, kind: str, name: str) -> None:
     """A word where the application has no task of that name, which may still be another one's."""
     if kind == "task" and name not in app.tasks:
         near = nearest(name, [task.name for task in app.tasks])
-        hint = f"; did you mean '{near}'?" if near else ""
+        hint = f"; did you mean '{near}'?" if near else "."
         click.echo(f"minicelery: this application has no task '{name}'{hint} It is set all the same", err=True)
 
 
