@@ -63,7 +63,7 @@ for operation in (cancel, dead, delete, doctor, limits, locks, move, pause, purg
     help="Queues in the order they are served, or with their shares: A:3,B:1. Default: default.",
 )
 @redis_option
-@click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What running tasks have at a stop. 25.")
+@click.option("--grace", type=Span(0), metavar="SPAN", help="What running tasks have at a stop. 25.")
 @click.option("--max-tasks-per-child", type=click.IntRange(0), metavar="N", help="Replace a process after N tasks.")
 @click.option(
     "--max-memory-per-child", type=click.IntRange(0), metavar="KIB", help="Replace a process that has used more memory."

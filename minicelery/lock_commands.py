@@ -52,7 +52,7 @@ def break_locks(app: MiniCelery, names: tuple[str, ...]) -> None:
 @click.option("--ttl", type=Span(), default=30.0, show_default=True, metavar="SPAN", help="Lock ends so long after us.")
 @click.option("--limit", type=int, default=1, show_default=True, metavar="N", help="How many may hold it at a time.")
 @click.option("--timeout", type=Span(), metavar="SPAN", help="The longest wait for it; 0: none. Default: no limit.")
-@click.option("--grace", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS")
+@click.option("--grace", type=Span(0), default=10.0, show_default=True, metavar="SPAN")
 def run(app: MiniCelery, name: str, command: tuple[str, ...], grace: float, **options: Any) -> None:
     """Run a program while holding a lock, such as: minicelery locks run backup -- pg_dump shop
 

@@ -13,7 +13,7 @@ from .doctor import Repair
 from .errors import ForeignData, InvalidInput
 from .progress_line import shown
 from .states import Status
-from .terminal import FAILED, UNREACHABLE, ids_of, ids_option, tell_others, with_app
+from .terminal import FAILED, UNREACHABLE, Span, ids_of, ids_option, tell_others, with_app
 
 
 @click.command()
@@ -70,7 +70,7 @@ def cancel(
 @click.command()
 @with_app
 @click.option("--check", is_flag=True, help="Only look, and change nothing.")
-@click.option("--pause", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS")
+@click.option("--pause", type=Span(0), default=1.0, show_default=True, metavar="SPAN")
 def doctor(app: MiniCelery, check: bool, pause: float) -> None:
     """Check that every task is in exactly one place, and put right what is not.
 

@@ -1,5 +1,6 @@
 """What commands share: the options that name the application, Redis and ids, and errors as lines and exit codes."""
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -87,11 +88,21 @@ class WithNegativeNumbers(click.Command):
 
 
 class Span(click.ParamType[float]):
-    """Seconds, or a span of time such as 90s, 5m, 1h30m or 2d. Whether it fits is for others to say."""
+    """Seconds, or a span of time such as 90s, 5m, 1h30m or 2d. Unless a ``least`` one is given, whether it fits is for
+    others to say."""
 
     name = "span"
 
+    def __init__(self, least: float = -math.inf) -> None:
+        self._least = least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = self._seconds(value, param, ctx)
+        if seconds < self._least:
+            self.fail(f"{value} is too short; give {self._least:g} seconds or more", param, ctx)
+        return seconds
+
+    def _seconds(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
             return float(value)
         except (TypeError, ValueError):

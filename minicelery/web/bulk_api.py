@@ -67,7 +67,6 @@ def delete_tasks() -> Response:
 def retry_dead() -> Response:
     """Put dead letters back into their queues."""
     asked = load_body(schemas.RetryingDead())
-    asked.pop("all", None)
     if "task_ids" in asked:
         return _told("retry", celery().bulk.retry(asked["task_ids"]))
     return _walked("retry", asked)
@@ -76,7 +75,6 @@ def retry_dead() -> Response:
 def delete_dead() -> Response:
     """Delete dead letters."""
     asked = load_body(schemas.DeletingDead())
-    asked.pop("all", None)
     if "task_ids" in asked:
         return _told("delete", celery().bulk.delete(asked["task_ids"], states={Status.FAILED}))
     return _walked("delete", asked)
@@ -85,6 +83,7 @@ def delete_dead() -> Response:
 def _walked(verb: Verb, asked: dict[str, Any]) -> Response:
     """Do it to those of the next part of the dead letters; whoever asked goes on with the cursor."""
     limit, cursor = asked.pop("limit", schemas.LIMIT), asked.pop("cursor", None)
+    asked.pop("all", None)  # which is to select nothing
     bulk = celery().bulk
     walk = bulk.walk(Selection(**asked), cursor)
     done = looked = 0

@@ -8,7 +8,7 @@ from marshmallow import validate
 
 from ..letters import LONGEST_AGE
 from ..states import Status
-from .schemas import Cancel, Number, Whole, YesNo, refusal
+from .schemas import Cancel, Seconds, Whole, YesNo, refusal
 
 #: Ids that a request may name.
 MOST_IDS = 10_000
@@ -31,8 +31,8 @@ def _text(description: str) -> ma.fields.String:
     return ma.fields.String(error_messages=refusal("give a string"), metadata={"description": description})
 
 
-def _age(description: str) -> Number:
-    return Number(0, LONGEST_AGE, metadata={"description": description})
+def _age(description: str) -> Seconds:
+    return Seconds(0, LONGEST_AGE, metadata={"description": description})
 
 
 def _limit(of_what: str) -> Whole:

@@ -5,7 +5,7 @@ import marshmallow as ma
 from ..options import MOST_SLOTS
 from ..queue_settings import LONGEST_AGEING, SHORTEST_AGEING
 from ..states import Status
-from .schemas import Number, Whole, refusal
+from .schemas import Seconds, Whole, refusal
 
 #: Tasks of a queue that one request purges or moves, at most.
 MOST_READY = 100_000
@@ -72,7 +72,7 @@ class QueueLimits(ma.Schema):
     """How many tasks of a queue may run at the same time, and how they age; what is left out stays as it is."""
 
     concurrency = Whole(1, MOST_SLOTS)
-    ageing = Number(
+    ageing = Seconds(
         SHORTEST_AGEING,
         LONGEST_AGEING,
         metadata={

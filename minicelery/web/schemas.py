@@ -13,7 +13,7 @@ from ..time_limits import SHORTEST_LIMIT
 from ..uniqueness import LONGEST_KEY, SHORTEST, UNTIL
 
 
-class Number(ma.fields.Float):
+class Seconds(ma.fields.Float):
     """A JSON number of seconds in a range; a string that looks like one is refused."""
 
     def __init__(self, low: float, high: float, **more: Any) -> None:
@@ -62,7 +62,7 @@ _TIME_RULE = "give a moment with its time zone, such as 2030-01-31T12:00:00Z"
 class Expiry(ma.fields.Field[Any]):
     """Seconds from now, or a moment with its time zone."""
 
-    _seconds = Number(0, MAX_DELAY)
+    _seconds = Seconds(0, MAX_DELAY)
     _moment = ma.fields.AwareDateTime(
         format="iso", error_messages={"invalid": _TIME_RULE, "invalid_awareness": _TIME_RULE}
     )
@@ -84,8 +84,8 @@ def _text(description: str, **metadata: str) -> ma.fields.String:
     )
 
 
-def _seconds(description: str, least: float = SHORTEST) -> Number:
-    return Number(least, MAX_DELAY, allow_none=True, metadata={"description": description})
+def _seconds(description: str, least: float = SHORTEST) -> Seconds:
+    return Seconds(least, MAX_DELAY, allow_none=True, metadata={"description": description})
 
 
 class Submission(ma.Schema):
@@ -121,7 +121,7 @@ class Submission(ma.Schema):
         "Seconds after which a run is told to end, less than time_limit. Default: the task's own.", SHORTEST_LIMIT
     )
     ignore_result = YesNo(allow_none=True, metadata={"description": "Keep null as its result. Default: the task's."})
-    countdown = Number(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
+    countdown = Seconds(0, MAX_DELAY, allow_none=True, metadata={"description": "Seconds from now."})
     eta = ma.fields.AwareDateTime(
         format="iso",
         allow_none=True,

@@ -266,6 +266,8 @@ def test_waiting_too_long_is_exit_code_124(run: Run) -> None:
         (("dead", "retry", "--all", "--queue", "a"), "do not go together"),
         (("dead", "delete", "a", "--task", "a"), "do not go together"),
         (("dead", "delete", "--older-than", "1y"), "no span of time"),
+        (("doctor", "--pause", "-1"), "-1 is too short; give 0 seconds or more"),
+        (("worker", "--grace", "soon"), "no span of time"),
         (("delete",), "give ids, or --ids"),
         (("cancel",), "give ids, or --tag"),
         (("cancel", "a", "--tag", "b"), "ids and --tag do not go together"),
@@ -463,13 +465,14 @@ def test_a_name_is_limited_and_a_queue_paused_from_the_command_line(run: Run, cr
     assert run("limits", "list").stdout == ""
 
 
-def test_a_limit_of_a_name_that_is_not_known_is_set_with_a_word_about_it(run: Run, crew: Crew) -> None:
-    limited = run("limits", "set", "--task", "ad", "--rate", "100/m")
+@pytest.mark.parametrize(("name", "hint"), [("ad", "; did you mean 'add'?"), ("unheard-of", ".")])
+def test_a_limit_of_a_name_that_is_not_known_is_set_with_a_word_about_it(
+    run: Run, crew: Crew, name: str, hint: str
+) -> None:
+    limited = run("limits", "set", "--task", name, "--rate", "100/m")
 
     assert (limited.returncode, json.loads(limited.stdout)["rate_limit"]) == (0, "100/m")
-    assert limited.stderr == (
-        "minicelery: this application has no task 'ad'; did you mean 'add'? It is set all the same\n"
-    )
+    assert limited.stderr == f"minicelery: this application has no task '{name}'{hint} It is set all the same\n"
     assert run("limits", "set", "--task", "add", "--rate", "100/m").stderr == ""
 
 
